@@ -91,6 +91,11 @@ bool JsonFields::has(const char* key) const {
   return found != object_.end() && !found->is_null();
 }
 
+bool JsonFields::is_null(const char* key) const {
+  const auto found = object_.find(key);
+  return found != object_.end() && found->is_null();
+}
+
 const Json& JsonFields::value(const char* key) const {
   if (!has(key)) fail(ExitCode::refused_input, where_, ": key '", prefix_, key, "' is missing");
   return *object_.find(key);

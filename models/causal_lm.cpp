@@ -24,31 +24,45 @@ Linear unloaded_linear(int64_t outputs, int64_t inputs, bool biased) {
 
 RmsNorm unloaded_norm(int64_t size, double eps) { return {unloaded_vector(size), eps}; }
 
-Block build_block(const ModelConfig& config, int64_t layer) {
+Projection unloaded_projection(Prologue prologue, std::vector<Linear> linears) {
+  Projection projection;
+  projection.prologue = prologue;
+  projection.linears = std::move(linears);
+  return projection;
+}
+
+Attention unloaded_attention(const DecoderConfig& config, int64_t layer) {
+  Attention attention;
+  attention.heads = config.heads;
+  attention.kv_heads = config.kv_heads;
+  attention.head_dim = config.head_dim;
+  attention.window = config.layer_window[layer];
+  attention.rotates = config.layer_rotates[layer];
+  if (config.qk_norm) {
+    attention.q_norm = unloaded_norm(config.head_dim, config.rms_eps);
+    attention.k_norm = unloaded_norm(config.head_dim, config.rms_eps);
+  }
+  return attention;
+}
+
+Block build_block(const DecoderConfig& config, int64_t layer) {
   const int64_t q = config.heads * config.head_dim, kv = config.kv_heads * config.head_dim;
   const int64_t h = config.hidden, inner = config.intermediate;
   Block block;
-  block.qkv = {Prologue::rms_norm,
-               unloaded_norm(h, config.rms_eps),
-               {unloaded_linear(q, h, config.qkv_bias), unloaded_linear(kv, h, config.qkv_bias),
-                unloaded_linear(kv, h, config.qkv_bias)}};
-  block.attention = {.heads = config.heads,
-                     .kv_heads = config.kv_heads,
-                     .head_dim = config.head_dim,
-                     .window = config.layer_window[layer],
-                     .rotates = config.layer_rotates[layer],
-                     .q_norm = {{}, config.rms_eps},
-                     .k_norm = {{}, config.rms_eps}};
-  if (config.qk_norm) {
-    block.attention.q_norm = unloaded_norm(config.head_dim, config.rms_eps);
-    block.attention.k_norm = unloaded_norm(config.head_dim, config.rms_eps);
-  }
-  block.output = {Prologue::none, {}, {unloaded_linear(h, q, config.output_bias)}};
-  block.gate_up = {Prologue::rms_norm,
-                   unloaded_norm(h, config.rms_eps),
-                   {unloaded_linear(inner, h, config.mlp_bias),
-                    unloaded_linear(inner, h, config.mlp_bias)}};
-  block.down = {Prologue::swiglu, {}, {unloaded_linear(h, inner, config.mlp_bias)}};
+  block.qkv = unloaded_projection(
+      Prologue::rms_norm,
+      {unloaded_linear(q, h, config.qkv_bias), unloaded_linear(kv, h, config.qkv_bias),
+       unloaded_linear(kv, h, config.qkv_bias)});
+  block.qkv.norm = unloaded_norm(h, config.rms_eps);
+  block.attention = unloaded_attention(config, layer);
+  block.output =
+      unloaded_projection(Prologue::none, {unloaded_linear(h, q, config.output_bias)});
+  block.gate_up = unloaded_projection(
+      Prologue::rms_norm, {unloaded_linear(inner, h, config.mlp_bias),
+                           unloaded_linear(inner, h, config.mlp_bias)});
+  block.gate_up.norm = unloaded_norm(h, config.rms_eps);
+  block.down =
+      unloaded_projection(Prologue::swiglu, {unloaded_linear(h, inner, config.mlp_bias)});
   return block;
 }
 
@@ -136,7 +150,7 @@ void check_ids(const CausalLm& model, const at::Tensor& ids) {
 
 }  // namespace
 
-CausalLm build_model(const ModelConfig& config) {
+CausalLm build_model(const DecoderConfig& config) {
   CausalLm model;
   model.config = config;
   model.embedding = unloaded_dense(config.vocabulary, config.hidden);

@@ -6,7 +6,7 @@
 
 #include "models/attention.h"
 #include "models/kv_cache.h"
-#include "models/model_config.h"
+#include "models/decoder_config.h"
 #include "models/projection.h"
 #include "models/rope.h"
 
@@ -23,7 +23,7 @@ struct Block {
 
 /// A decoder with its weights. Plain data: the maths is forward_hidden() and whoever uses the head.
 struct CausalLm {
-  ModelConfig config;
+  DecoderConfig config;
   std::shared_ptr<WeightSource> embedding;  // [vocabulary, hidden]
   std::vector<Block> blocks;
   RmsNorm final_norm;
@@ -37,7 +37,7 @@ struct CausalLm {
 };
 
 /// The structure for a config, every tensor on the meta device until weights are loaded.
-CausalLm build_model(const ModelConfig& config);
+CausalLm build_model(const DecoderConfig& config);
 
 /// input_ids int64 [tokens], documents laid end to end as `layout` says. Returns the normed hidden
 /// states [tokens, hidden]; logits are their product with `head`, which the caller makes in

@@ -18,7 +18,7 @@ at::Tensor grown(const at::Tensor& buffer, int64_t used, int64_t needed) {
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, int64_t sequences, at::ScalarType dtype,
+KvCache::KvCache(const DecoderConfig& config, int64_t sequences, at::ScalarType dtype,
                  at::Device device)
     : layers_(config.layers), lengths_(sequences, 0) {
   const auto options = at::TensorOptions().dtype(dtype).device(device);

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "models/model_config.h"
+#include "models/decoder_config.h"
 
 namespace isogrid {
 
@@ -11,7 +11,7 @@ namespace isogrid {
 /// Buffers are [capacity, kv_heads, head_dim] and grow by doubling.
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, int64_t sequences, at::ScalarType dtype, at::Device device);
+  KvCache(const DecoderConfig& config, int64_t sequences, at::ScalarType dtype, at::Device device);
 
   int64_t sequences() const { return static_cast<int64_t>(lengths_.size()); }
   int64_t length(int64_t sequence) const { return lengths_[sequence]; }

@@ -117,7 +117,7 @@ RopeFrequencies rope_frequencies(const RopeSettings& rope, int64_t head_dim, int
   return {plain_frequencies(rope.theta, head_dim), 1.0};
 }
 
-TokenLayout lay_out(const ModelConfig& config, std::vector<int64_t> ends,
+TokenLayout lay_out(const DecoderConfig& config, std::vector<int64_t> ends,
                     std::vector<int64_t> past, at::Device device) {
   TokenLayout layout{std::move(ends), std::move(past), {}, {}};
   if (layout.past.empty()) layout.past.assign(layout.ends.size(), 0);

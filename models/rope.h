@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "models/model_config.h"
+#include "models/decoder_config.h"
 
 namespace isogrid {
 
@@ -31,7 +31,7 @@ struct TokenLayout {
 };
 
 /// `past` may be empty: no cache.
-TokenLayout lay_out(const ModelConfig& config, std::vector<int64_t> ends,
+TokenLayout lay_out(const DecoderConfig& config, std::vector<int64_t> ends,
                     std::vector<int64_t> past, at::Device device);
 
 }  // namespace isogrid

@@ -20,7 +20,7 @@ struct RopeSettings {
 
 /// The shape of a decoder, read from config.json and nowhere else. Every architecture we know is
 /// this struct; an architecture file only decides how its config fills it.
-struct ModelConfig {
+struct DecoderConfig {
   std::string architecture;  // model_type
   int64_t vocabulary = 0;
   int64_t hidden = 0;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/foreign_files.h"
 #include "core/json_reader.h"
 
 namespace isogrid {
@@ -163,6 +164,12 @@ void check_coverage(const std::vector<TensorEntry>& tensors, uint64_t data_bytes
          covered > data_bytes ? "; is the file cut off?" : "");
 }
 
+/// The file itself, unless it is something that must not be opened at all.
+const FileDescriptor& native(const FileDescriptor& file, const std::string& name) {
+  refuse_foreign_file(file, name);
+  return file;
+}
+
 }  // namespace
 
 std::optional<uint64_t> tensor_bytes(Dtype dtype, const std::vector<int64_t>& shape) {
@@ -243,9 +250,9 @@ SafetensorsHeader parse_safetensors(ByteSpan file, const std::string& name) {
 }
 
 SafetensorsFile::SafetensorsFile(const std::string& path)
-    : mapping_(path), header_(parse_safetensors(mapping_.bytes(), path)) {}
+    : SafetensorsFile(open_regular_file(path), path) {}
 
 SafetensorsFile::SafetensorsFile(const FileDescriptor& file, const std::string& name)
-    : mapping_(file, name), header_(parse_safetensors(mapping_.bytes(), name)) {}
+    : mapping_(native(file, name), name), header_(parse_safetensors(mapping_.bytes(), name)) {}
 
 }  // namespace isogrid

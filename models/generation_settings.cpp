@@ -2,35 +2,28 @@
 
 #include <algorithm>
 #include <limits>
-#include <nlohmann/json.hpp>
-#include <type_traits>
-
 #include "core/error.h"
+#include "core/json.h"
 
 namespace isogrid {
 namespace {
 
-using Json = nlohmann::json;
-
-template <typename Value>
-bool fits(const Json& json) {
-  if constexpr (std::is_same_v<Value, bool>) return json.is_boolean();
-  if constexpr (std::is_same_v<Value, double>) return json.is_number();
-  if constexpr (std::is_same_v<Value, int64_t>) {
-    return json.is_number_integer() &&
-           (!json.is_number_unsigned() ||
-            json.get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()});
-  }
-  return false;
+void read(const JsonFields& file, const char* key, std::optional<bool>& value) {
+  if (file.has(key)) value = file.boolean(key);
+}
+void read(const JsonFields& file, const char* key, std::optional<double>& value) {
+  if (file.has(key)) value = file.number(key);
+}
+void read(const JsonFields& file, const char* key, std::optional<int64_t>& value) {
+  if (file.has(key)) value = file.integer(key);
 }
 
-int32_t token_id(const Json& json, std::string_view file_name) {
-  if (!fits<int64_t>(json) || json.get<int64_t>() < 0 ||
-      json.get<int64_t>() > std::numeric_limits<int32_t>::max()) {
-    fail(ExitCode::refused_input, file_name, ": eos_token_id = ", json.dump().substr(0, 80),
-         "; expected a token id or a list of them");
-  }
-  return static_cast<int32_t>(json.get<int64_t>());
+int32_t token_id(const JsonFields& file, const Json& id) {
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  const bool fits = id.is_number_unsigned() ? id.get<uint64_t>() <= uint64_t{most}
+                                            : id.is_number_integer() && id.get<int64_t>() >= 0;
+  if (!fits) file.refuse("eos_token_id", "a token id or a list of them");
+  return static_cast<int32_t>(id.get<int64_t>());
 }
 
 GenerationChoices built_in() {
@@ -53,30 +46,16 @@ Value first_of(const std::optional<Value>& user, const std::optional<Value>& mod
 
 }  // namespace
 
-GenerationChoices read_generation_config(std::string_view json, std::string_view file_name) {
-  const Json file = Json::parse(json, /*cb=*/nullptr, /*allow_exceptions=*/false);
-  if (!file.is_object()) {
-    fail(ExitCode::refused_input, file_name, ": not a JSON object");
-  }
+GenerationChoices read_generation_config(const Json& object, const std::string& file_name) {
+  const JsonFields file(object, file_name);
   GenerationChoices choices;
-  choices.visit([&](const char* key, auto& value) {
-    const auto found = file.find(key);
-    if (found == file.end() || found->is_null()) return;
-    using Value = typename std::remove_reference_t<decltype(value)>::value_type;
-    if (!fits<Value>(*found)) {
-      fail(ExitCode::refused_input, file_name, ": ", key, " = ", found->dump().substr(0, 80),
-           std::is_same_v<Value, bool>      ? "; expected true or false"
-           : std::is_same_v<Value, int64_t> ? "; expected a whole number"
-                                            : "; expected a number");
-    }
-    value = found->get<Value>();
-  });
-  const auto eos = file.find("eos_token_id");
-  if (eos == file.end() || eos->is_null()) return choices;
-  if (!eos->is_array()) {
-    choices.eos_token_ids.push_back(token_id(*eos, file_name));
+  choices.visit([&](const char* key, auto& value) { read(file, key, value); });
+  if (!file.has("eos_token_id")) return choices;
+  const Json& eos = file.value("eos_token_id");
+  if (!eos.is_array()) {
+    choices.eos_token_ids.push_back(token_id(file, eos));
   } else {
-    for (const Json& id : *eos) choices.eos_token_ids.push_back(token_id(id, file_name));
+    for (const Json& id : eos) choices.eos_token_ids.push_back(token_id(file, id));
   }
   return choices;
 }

@@ -2,9 +2,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "core/json_fwd.h"
 #include "models/sampling.h"
 
 namespace isogrid {
@@ -41,9 +41,9 @@ struct GenerationSettings {
   int64_t max_length = 0;      // 0 = only max_new_tokens does
 };
 
-/// Reads generation_config.json. Other keys are not ours to judge; a value of the wrong type is
-/// refused with the file's name.
-GenerationChoices read_generation_config(std::string_view json, std::string_view file_name);
+/// What a generation_config.json says. Other keys are not ours to judge; a value of the wrong type
+/// is refused with the file's name.
+GenerationChoices read_generation_config(const Json& object, const std::string& file_name);
 
 /// A value the user gave wins, then the model's generation_config.json, then the default
 /// (do_sample true, temperature 0.95, top_p 0.7, top_k 50, max_new_tokens 1024). The two lengths

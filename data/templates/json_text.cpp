@@ -4,12 +4,10 @@
 #include <charconv>
 #include <cmath>
 
-#include "core/error.h"
+#include "core/json.h"
 
 namespace isogrid {
 namespace {
-
-constexpr int kMaxDepth = 200;
 
 // Shortest digits that read back as the same double, laid out as Python's repr does: an exponent
 // below 1e-4 and from 1e16 on, at least two exponent digits, always a point or an exponent.
@@ -112,7 +110,7 @@ struct Writer {
     if (!first) out += indent > 0 ? "," : ", ";
     if (indent > 0) line(depth);
   }
-  void scalar(const OrderedJson& value) {
+  void scalar(const Json& value) {
     if (value.is_string()) {
       string(value.get_ref<const std::string&>());
     } else if (value.is_boolean()) {
@@ -125,7 +123,7 @@ struct Writer {
       out += value.dump();
     }
   }
-  void write(const OrderedJson& value, int depth) {
+  void write(const Json& value, int depth) {
     if (!value.is_structured()) return scalar(value);
     const bool object = value.is_object();
     out += object ? '{' : '[';
@@ -146,33 +144,13 @@ struct Writer {
 
 }  // namespace
 
-OrderedJson parse_json_text(std::string_view text, std::string_view what) {
-  bool too_deep = false;
-  const auto watch_depth = [&](int depth, OrderedJson::parse_event_t, OrderedJson&) {
-    too_deep = too_deep || depth > kMaxDepth;
-    return !too_deep;
-  };
-  try {
-    OrderedJson value = OrderedJson::parse(text, watch_depth);
-    if (too_deep) {
-      fail(ExitCode::refused_input, what, ": JSON nested deeper than ", kMaxDepth, " levels");
-    }
-    return value;
-  } catch (const OrderedJson::parse_error& error) {
-    const std::string_view reason = error.what();
-    const size_t colon = reason.find("syntax error");
-    fail(ExitCode::refused_input, what,
-         ": not valid JSON: ", colon == std::string_view::npos ? reason : reason.substr(colon));
-  }
-}
-
-std::string json_text(const OrderedJson& value, int indent) {
+std::string json_text(const Json& value, int indent) {
   Writer writer{.python = false, .indent = indent, .out = {}};
   writer.write(value, 0);
   return std::move(writer.out);
 }
 
-std::string python_text(const OrderedJson& value) {
+std::string python_text(const Json& value) {
   Writer writer{.python = true, .indent = 0, .out = {}};
   writer.write(value, 0);
   return std::move(writer.out);

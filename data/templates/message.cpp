@@ -1,6 +1,7 @@
 #include "data/templates/message.h"
 
 #include "core/error.h"
+#include "core/json.h"
 #include "data/templates/json_text.h"
 #include "data/templates/text.h"
 
@@ -23,10 +24,10 @@ std::optional<Found> first_between(std::string_view text, std::string_view open,
 }
 
 std::vector<ToolCall> parse_calls(std::string_view text) {
-  OrderedJson value = parse_json_text(text, "function_call");
-  if (!value.is_array()) value = OrderedJson::array({value});
+  Json value = parse_json(text, "function_call");
+  if (!value.is_array()) value = Json::array({value});
   std::vector<ToolCall> calls;
-  for (const OrderedJson& call : value) {
+  for (const Json& call : value) {
     if (!call.is_object() || !call.contains("name") || !call["name"].is_string() ||
         !call.contains("arguments")) {
       fail(ExitCode::refused_input, "function_call: ", json_text(call),

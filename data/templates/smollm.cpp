@@ -1,4 +1,5 @@
 #include "data/templates/families.h"
+#include "core/json.h"
 #include "data/templates/json_text.h"
 #include "data/templates/text.h"
 #include "data/templates/thinking.h"
@@ -40,7 +41,7 @@ std::string smollm_tools(std::string_view tools) {
   std::string text =
       "### Tools\n\nYou may call one or more functions to assist with the user query.\n"
       "You are provided with function signatures within <tools></tools> XML tags:\n\n<tools>\n";
-  for (const OrderedJson& tool : parse_json_text(tools, "tools")) text += python_text(tool) + "\n";
+  for (const Json& tool : parse_json(tools, "tools")) text += python_text(tool) + "\n";
   return text +
          "</tools>\n\nFor each function call, return a json object with function name and "
          "arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "data/templates/json_text.h"
 
 namespace isogrid {
@@ -11,26 +12,26 @@ namespace {
 constexpr std::string_view kShortMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
-OrderedJson as_function(const OrderedJson& tool) {
-  if (tool.value("type", OrderedJson()) == "function") return tool;
-  OrderedJson wrapped;
+Json as_function(const Json& tool) {
+  if (tool.contains("type") && tool["type"] == "function") return tool;
+  Json wrapped;
   wrapped["type"] = "function";
   wrapped["function"] = tool;
   return wrapped;
 }
 
-std::string qwen_tools(const OrderedJson& tools) {
+std::string qwen_tools(const Json& tools) {
   std::string text =
       "\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
       "You are provided with function signatures within <tools></tools> XML tags:\n<tools>";
-  for (const OrderedJson& tool : tools) text += "\n" + json_text(as_function(tool));
+  for (const Json& tool : tools) text += "\n" + json_text(as_function(tool));
   return text +
          "\n</tools>\n\nFor each function call, return a json object with function name and "
          "arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n"
          "{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>";
 }
 
-std::string llama3_tools(const OrderedJson& tools, const Day& today) {
+std::string llama3_tools(const Json& tools, const Day& today) {
   const std::string date = (today.day < 10 ? "0" : "") + std::to_string(today.day) + " " +
                            std::string(kShortMonths[today.month - 1]) + " " +
                            std::to_string(today.year);
@@ -39,32 +40,32 @@ std::string llama3_tools(const OrderedJson& tools, const Day& today) {
                      "respond with JSON for a function call. Respond in the format {\"name\": "
                      "function name, \"parameters\": dictionary of argument name and its value}. "
                      "Do not use variables.\n\n";
-  for (const OrderedJson& tool : tools) text += json_text(as_function(tool), 4) + "\n\n";
+  for (const Json& tool : tools) text += json_text(as_function(tool), 4) + "\n\n";
   return text;
 }
 
 /// A member that is an object, else an empty one: descriptions in the wild leave parts out.
-OrderedJson object_of(const OrderedJson& object, const char* key) {
+Json object_of(const Json& object, const char* key) {
   return object.is_object() && object.contains(key) && object[key].is_object()
              ? object[key]
-             : OrderedJson::object();
+             : Json::object();
 }
 
-std::string text_of(const OrderedJson& object, const char* key) {
+std::string text_of(const Json& object, const char* key) {
   return object.is_object() && object.contains(key) && object[key].is_string()
              ? object[key].get<std::string>()
              : std::string();
 }
 
-std::string react_parameter(const OrderedJson& parameters, const std::string& name,
-                            const OrderedJson& parameter) {
-  const OrderedJson required = parameters.value("required", OrderedJson::array());
+std::string react_parameter(const Json& parameters, const std::string& name,
+                            const Json& parameter) {
+  const Json required = parameters.value("required", Json::array());
   const bool needed = std::find(required.begin(), required.end(), name) != required.end();
   std::string text = "  - " + name + " (" + text_of(parameter, "type") +
                      (needed ? ", required" : "") + "): " + text_of(parameter, "description");
   if (parameter.contains("enum") && !parameter["enum"].empty()) {
     std::string choices;
-    for (const OrderedJson& choice : parameter["enum"]) {
+    for (const Json& choice : parameter["enum"]) {
       if (!choices.empty()) choices += ", ";
       choices += choice.is_string() ? choice.get<std::string>() : json_text(choice);
     }
@@ -76,14 +77,14 @@ std::string react_parameter(const OrderedJson& parameters, const std::string& na
   return text + "\n";
 }
 
-std::string react_tools(const OrderedJson& tools) {
+std::string react_tools(const Json& tools) {
   std::string descriptions;
   std::string names;
-  for (const OrderedJson& given : tools) {
-    const OrderedJson tool = object_of(as_function(given), "function");
-    const OrderedJson parameters = object_of(tool, "parameters");
+  for (const Json& given : tools) {
+    const Json tool = object_of(as_function(given), "function");
+    const Json parameters = object_of(tool, "parameters");
     std::string arguments;
-    const OrderedJson properties = object_of(parameters, "properties");
+    const Json properties = object_of(parameters, "properties");
     for (const auto& [name, parameter] : properties.items()) {
       arguments += react_parameter(parameters, name, parameter);
     }
@@ -98,8 +99,8 @@ std::string react_tools(const OrderedJson& tools) {
          "(e.g. ```{\"input\": \"hello world\", \"num_beams\": 5}```)\n```\n";
 }
 
-OrderedJson parse_tools(std::string_view tools) {
-  OrderedJson list = parse_json_text(tools, "tools");
+Json parse_tools(std::string_view tools) {
+  Json list = parse_json(tools, "tools");
   const bool objects = list.is_array() && std::all_of(list.begin(), list.end(),
                                                       [](const auto& t) { return t.is_object(); });
   if (!objects) {
@@ -110,11 +111,11 @@ OrderedJson parse_tools(std::string_view tools) {
 }
 
 std::string llama3_calls(std::span<const ToolCall> calls) {
-  OrderedJson list = OrderedJson::array();
+  Json list = Json::array();
   for (const ToolCall& call : calls) {
-    OrderedJson entry;
+    Json entry;
     entry["name"] = call.name;
-    entry["parameters"] = parse_json_text(call.arguments, "arguments of a function call");
+    entry["parameters"] = parse_json(call.arguments, "arguments of a function call");
     list.push_back(std::move(entry));
   }
   return json_text(list.size() == 1 ? list.front() : list);
@@ -123,7 +124,7 @@ std::string llama3_calls(std::span<const ToolCall> calls) {
 }  // namespace
 
 std::string tools_section(ToolDialect dialect, std::string_view tools, const Day& today) {
-  const OrderedJson list = parse_tools(tools);
+  const Json list = parse_tools(tools);
   if (list.empty()) return {};
   switch (dialect) {
     case ToolDialect::qwen:
@@ -141,7 +142,7 @@ std::string calls_text(ToolDialect dialect, std::span<const ToolCall> calls, boo
   std::string text;
   for (const ToolCall& call : calls) {
     if (!text.empty()) text += "\n";
-    const OrderedJson value = parse_json_text(call.arguments, "arguments of a function call");
+    const Json value = parse_json(call.arguments, "arguments of a function call");
     const std::string arguments =
         bare_strings && value.is_string() ? value.get<std::string>() : json_text(value);
     if (dialect == ToolDialect::qwen) {

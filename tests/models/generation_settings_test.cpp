@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
-
-#include "core/error.h"
+#include "core/json.h"
+#include "tests/core/refusal.h"
 
 namespace isogrid {
 namespace {
+
+GenerationChoices model_says(const char* json) {
+  return read_generation_config(parse_json(json, "test"), "generation_config.json");
+}
 
 TEST(GenerationSettings, WithoutAnyChoiceAreTheDefaults) {
   const GenerationSettings settings = decide_generation({}, {});
@@ -20,10 +23,9 @@ TEST(GenerationSettings, WithoutAnyChoiceAreTheDefaults) {
 }
 
 TEST(GenerationSettings, TheUserWinsOverTheModelValueByValue) {
-  const GenerationChoices model = read_generation_config(
+  const GenerationChoices model = model_says(
       R"({"do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95,
-          "eos_token_id": [151645, 151643], "transformers_version": "5.0", "min_p": null})",
-      "generation_config.json");
+          "eos_token_id": [151645, 151643], "transformers_version": "5.0", "min_p": null})");
   GenerationChoices user;
   user.temperature = 1;
   const GenerationSettings settings = decide_generation(user, model);
@@ -50,26 +52,12 @@ TEST(GenerationSettings, TheLengthComesFromTheFirstSourceThatAnswers) {
   EXPECT_EQ(decide_generation({}, model).max_new_tokens, 2048);
 }
 
-ExitCode refusal(const std::function<void()>& action, std::string* text = nullptr) {
-  try {
-    action();
-  } catch (const Error& error) {
-    if (text != nullptr) *text = error.what();
-    return error.code();
-  }
-  return ExitCode::success;
-}
-
-TEST(GenerationSettings, AMalformedFileIsRefusedByName) {
+TEST(GenerationSettings, AValueOfTheWrongTypeIsRefusedByName) {
   for (const char* json :
-       {"[]", "{", R"({"top_k": "fifty"})", R"({"do_sample": 1})", R"({"top_k": 1e400})",
+       {"[]", R"({"top_k": "fifty"})", R"({"do_sample": 1})", R"({"top_k": 1.5})",
         R"({"top_k": 18446744073709551615})", R"({"eos_token_id": -1})",
-        R"({"eos_token_id": [1, "2"]})", R"({"eos_token_id": 4294967296})", ""}) {
-    std::string text;
-    EXPECT_EQ(refusal([&] { read_generation_config(json, "generation_config.json"); }, &text),
-              ExitCode::refused_input)
-        << json;
-    EXPECT_NE(text.find("generation_config.json"), std::string::npos);
+        R"({"eos_token_id": [1, "2"]})", R"({"eos_token_id": 4294967296})"}) {
+    expect_refusal([&] { model_says(json); }, ExitCode::refused_input, "generation_config.json");
   }
 }
 
@@ -78,10 +66,8 @@ TEST(GenerationSettings, ValuesOutOfRangeAreRefusedTogether) {
   user.temperature = -1;
   user.top_p = 2;
   user.max_new_tokens = 0;
-  std::string text;
-  EXPECT_EQ(refusal([&] { decide_generation(user, {}); }, &text), ExitCode::configuration);
   for (const char* name : {"temperature", "top_p", "max_new_tokens"}) {
-    EXPECT_NE(text.find(name), std::string::npos) << text;
+    expect_refusal([&] { decide_generation(user, {}); }, ExitCode::configuration, name);
   }
 }
 

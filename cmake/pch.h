@@ -1,3 +1,4 @@
+#pragma once
 // Third-party and standard headers that most LibTorch files of ours read. Ours are never in here.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>

@@ -123,7 +123,9 @@ std::vector<at::Tensor> project(const Projection& projection, const at::Tensor& 
   const bool graph = at::GradMode::is_enabled() &&
                      (x.requires_grad() || (up.defined() && up.requires_grad()));
   if (!graph) return project_forward(projection, x, up);
-  return ProjectionFunction::apply(x, up, reinterpret_cast<int64_t>(&projection));
+  // A Function takes no undefined tensor: without a gate, x stands in and gets no second gradient.
+  return ProjectionFunction::apply(x, up.defined() ? up : x,
+                                   reinterpret_cast<int64_t>(&projection));
 }
 
 std::vector<at::Tensor> project_composition(const Projection& projection,

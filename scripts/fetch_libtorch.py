@@ -116,11 +116,11 @@ def check_existing(folder, variant):
         print(f"ISOGRID_LIBTORCH = {folder}: no {', '.join(missing)} there. Wanted is a folder with "
               f"include/ and lib/ of LibTorch {VERSION}, such as the torch folder of a Python installation.")
         return 1
-    text = (folder / wanted[0]).read_text()
-    found = re.search(r'#define TORCH_VERSION "(\d+\.\d+\.\d+)', text)
-    if not found or found.group(1) != VERSION:
-        print(f"ISOGRID_LIBTORCH = {folder}: version {found.group(1) if found else 'unknown'}; "
-              f"Isogrid is written against {VERSION}.")
+    header = (folder / wanted[0]).read_text()
+    found = ".".join(re.search(rf"TORCH_VERSION_{part} (\d+)", header).group(1)
+                     for part in ("MAJOR", "MINOR", "PATCH"))
+    if found != VERSION:
+        print(f"ISOGRID_LIBTORCH = {folder}: version {found}; Isogrid is written against {VERSION}.")
         return 1
     print(f"LibTorch: {VERSION} of ISOGRID_LIBTORCH = {folder}.")
     return 0

@@ -38,9 +38,7 @@ struct DataConfig {
     field("dataset", dataset, "Names in dataset_info.json, or files.");
     field("eval_dataset", eval_dataset, "The same, for evaluation.");
     field("dataset_dir", dataset_dir, "Folder of dataset_info.json.");
-    field("media_dir", media_dir, "Folder of pictures and sounds.")
-        .unset("dataset_dir")
-        .planned();
+    field("media_dir", media_dir, "Folder of pictures and sounds.").unset("dataset_dir").planned();
     field("cutoff_len", cutoff_len, "Longest example, in tokens; longest pack.").at_least(1);
     field("train_on_prompt", train_on_prompt, "Labels on the prompt too.");
     field("mask_history", mask_history, "Labels on the last answer only.");
@@ -57,9 +55,7 @@ struct DataConfig {
     field("interleave_probs", interleave_probs, "Chance of each dataset when interleaving.")
         .at_least(0)
         .at_most(1);
-    field("max_samples", max_samples, "First rows taken of each dataset.")
-        .at_least(1)
-        .unset("all");
+    field("max_samples", max_samples, "First rows taken of each dataset.").at_least(1).unset("all");
     field("max_bad_rows", max_bad_rows, "Unusable rows tolerated, each reported.").at_least(0);
     field("overwrite_cache", overwrite_cache, "Tokenise again even if the cache fits.");
     field("preprocessing_batch_size", preprocessing_batch_size, "Examples per packing window.")

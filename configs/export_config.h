@@ -31,8 +31,7 @@ struct ExportConfig {
           "Folder names: by format, or merged-fp16, model-int8, model-q4_0.gguf, ...")
         .one_of({"format", "report"});
     field("export_size", export_size, "Largest safetensors shard, in GB.").at_least(1);
-    field("export_device", export_device, "Where the merge is computed.")
-        .one_of({"cpu", "auto"});
+    field("export_device", export_device, "Where the merge is computed.").one_of({"cpu", "auto"});
     field("export_quantization_bit", export_quantization_bit, "Bits of a GPTQ export.")
         .at_least(2)
         .at_most(8);

@@ -43,9 +43,7 @@ struct OptimizerConfig {
     field("lr_scheduler_kwargs", lr_scheduler_kwargs, "Numbers of the schedule, by name.");
     field("warmup_steps", warmup_steps, "Steps of rising rate; below 1, a share of the run.")
         .share_or_count();
-    field("ema_decay", ema_decay, "Running average of what trains; 0 = none.")
-        .at_least(0)
-        .below(1);
+    field("ema_decay", ema_decay, "Running average of what trains; 0 = none.").at_least(0).below(1);
     field("non_finite", non_finite, "On a NaN or Inf: end with exit code 80, or skip the step.")
         .one_of({"stop", "skip"})
         .to_come({"rollback"});
@@ -115,8 +113,7 @@ struct OptimizerFamilyConfig {
     field("badam_update_ratio", badam_update_ratio, "Share of weights updated.")
         .at_least(0)
         .at_most(1);
-    field("badam_mask_mode", badam_mask_mode, "Shape of the mask.")
-        .one_of({"adjacent", "scatter"});
+    field("badam_mask_mode", badam_mask_mode, "Shape of the mask.").one_of({"adjacent", "scatter"});
     field("badam_verbose", badam_verbose, "How much BAdam prints.").at_least(0).at_most(2);
     field("use_adam_mini", use_adam_mini, "Adam-mini.");
     field("use_muon", use_muon, "Muon.");

@@ -44,8 +44,7 @@ struct PreferenceConfig {
         .at_least(0)
         .at_most(1);
     field("kto_chosen_weight", kto_chosen_weight, "Weight of desirable answers.").at_least(0);
-    field("kto_rejected_weight", kto_rejected_weight, "Weight of undesirable answers.")
-        .at_least(0);
+    field("kto_rejected_weight", kto_rejected_weight, "Weight of undesirable answers.").at_least(0);
     field("ref_model", ref_model, "Reference model.").unset("the starting model");
     field("ref_model_adapters", ref_model_adapters, "Adapters of the reference model.");
     field("ref_model_quantization_bit", ref_model_quantization_bit, "Bits of the reference model.")

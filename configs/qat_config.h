@@ -68,8 +68,7 @@ struct LutConfig {
     field("lut_attention_bits", lut_attention_bits, "Bits in attention.").at_least(2).at_most(4);
     field("lut_attention_rank", lut_attention_rank, "Rank of attention's scales.").at_least(1);
     field("lut_group_size", lut_group_size, "Columns sharing a first scale.").at_least(1);
-    field("lut_parameters", lut_parameters, "Form of the scales.")
-        .one_of({"balanced", "v1", "v2"});
+    field("lut_parameters", lut_parameters, "Form of the scales.").one_of({"balanced", "v1", "v2"});
     field("lut_init", lut_init, "How scales and table start.")
         .one_of({"max_abs", "mse", "als", "kmeans"});
     field("lut_forward", lut_forward, "How the weight is formed.")

@@ -100,7 +100,8 @@ void check_supported(const RunConfig& config, Groups reads) {
   const std::vector<Field> fields = fields_of(current), usual = fields_of(defaults);
   for (size_t i = 0; i < fields.size(); ++i) {
     const Field& field = fields[i];
-    if (!reads.has(static_cast<Group>(field.group)) || yaml_of(field) == yaml_of(usual[i])) continue;
+    if (!reads.has(static_cast<Group>(field.group)) || yaml_of(field) == yaml_of(usual[i]))
+      continue;
     const std::string later = unsupported_choice(field);
     if (!later.empty())
       problems.push_back(concat(place_of(config, field.name), field.name, " = ", later,
@@ -112,8 +113,8 @@ void check_supported(const RunConfig& config, Groups reads) {
   for (const auto& [name, value] : config.foreign) {
     const ForeignKey* key = find_foreign(name);
     if (key && reads.has(key->group))
-      problems.push_back(concat(place_of(config, name), name, " = ", value, ": not supported: ",
-                                key->why, "; leave it out"));
+      problems.push_back(concat(place_of(config, name), name, " = ", value,
+                                ": not supported: ", key->why, "; leave it out"));
   }
   if (!problems.empty()) fail(ExitCode::configuration, joined_problems("", problems));
 }

@@ -34,9 +34,11 @@ struct RunSettings {
     };
     field("output_dir", output_dir, "Where a run writes; output/<config name> when not given.");
     field("overwrite_output_dir", overwrite_output_dir, "Start afresh in an output_dir of ours.");
-    field("device", device, "auto, cpu, cuda or cuda:<n>.").checked(problem_with_device);
-    dtypes(field("compute_dtype", compute_dtype,
-                 "Number type of the computation; auto follows bf16 and fp16, else the checkpoint."));
+    field("device", device, "Where it computes; auto: a GPU if there is one.")
+        .checked(problem_with_device, "auto, cpu, cuda, cuda:<n>");
+    dtypes(
+        field("compute_dtype", compute_dtype,
+              "Number type of the computation; auto follows bf16 and fp16, else the checkpoint."));
     dtypes(field("infer_dtype", infer_dtype,
                  "As compute_dtype, for chat, generate, eval, logits and export only."));
     field("threads", threads, "Processor threads; 0 = one per core.").at_least(0).at_most(1024);

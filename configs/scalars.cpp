@@ -78,7 +78,8 @@ Read<int64_t> read_integer(std::string_view text) {
   int base = 10;
   if (digits.starts_with("0x") || digits.starts_with("0X")) base = 16;
   if (digits.starts_with("0o") || digits.starts_with("0O")) base = 8;
-  if (base != 10) digits.remove_prefix(2);
+  if (base != 10)
+    digits.remove_prefix(2);
   else if (has_leading_zero(digits))
     return {{}, "not clear: write it without the leading zero, or 0o... for octal"};
   else if (digits.find_first_not_of("0123456789") != std::string_view::npos)

@@ -22,8 +22,7 @@ struct TrackingConfig {
     field("experiment_name", experiment_name, "Experiment name at the tracker.");
     field("run_name", run_name, "Run name at the tracker.").unset("the last part of output_dir");
     field("trackio_space_id", trackio_space_id, "Space of a shared trackio board.");
-    field("logging_dir", logging_dir, "Folder of the TensorBoard files.")
-        .unset("output_dir/runs");
+    field("logging_dir", logging_dir, "Folder of the TensorBoard files.").unset("output_dir/runs");
   }
 };
 

@@ -1,15 +1,10 @@
 #include "configs/yaml.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/mark.h>
 #include <yaml-cpp/parser.h>
 
-#include <cerrno>
-#include <cstring>
 #include <sstream>
 #include <unordered_set>
 
@@ -100,8 +95,7 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   bool expects_key() const {
-    return !open_.empty() && open_.back().node.kind == YamlNode::Kind::map &&
-           !open_.back().has_key;
+    return !open_.empty() && open_.back().node.kind == YamlNode::Kind::map && !open_.back().has_key;
   }
 
   void add(const YAML::Mark& mark, YamlNode node) {
@@ -170,29 +164,6 @@ YamlNode parse_yaml(std::string_view text, const std::string& name) {
          ": not YAML: ", error.msg);
   }
   return builder.take();
-}
-
-std::string read_yaml_file(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) fail(ExitCode::missing_input, path, ": ", std::strerror(errno));
-  struct Closer {
-    int fd;
-    ~Closer() { close(fd); }
-  } closer{fd};
-  struct stat info {};
-  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
-    fail(ExitCode::missing_input, path, ": not a regular file; a YAML file is expected");
-  std::string text(yaml_byte_limit + 1, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t got = read(fd, text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail(ExitCode::io, path, ": ", std::strerror(errno));
-    if (got == 0) break;
-    size += static_cast<size_t>(got);
-  }
-  text.resize(size);
-  return text;
 }
 
 std::string place_of(const std::string& name, const YamlNode& node) {

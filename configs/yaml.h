@@ -14,8 +14,8 @@ struct YamlNode {
   std::string text;        // of a scalar
   bool is_quoted = false;  // "true" in quotes is a text
   int line = 0, column = 0;
-  std::vector<YamlNode> items;                            // of a list
-  std::vector<std::pair<YamlNode, YamlNode>> entries;     // of a map, keys are scalars
+  std::vector<YamlNode> items;                         // of a list
+  std::vector<std::pair<YamlNode, YamlNode>> entries;  // of a map, keys are scalars
 };
 
 constexpr size_t yaml_byte_limit = size_t{1} << 20;
@@ -26,9 +26,6 @@ constexpr size_t yaml_node_limit = 20000;
 /// duplicate keys, several documents, control characters, bytes that are not UTF-8 and anything
 /// over the limits are refused with exit code 78; `name` stands before the line in messages.
 YamlNode parse_yaml(std::string_view text, const std::string& name);
-
-/// The bytes of a regular file of at most `yaml_byte_limit` bytes.
-std::string read_yaml_file(const std::string& path);
 
 /// `name:line:column`, or `name` alone where there are no lines.
 std::string place_of(const std::string& name, const YamlNode& node);

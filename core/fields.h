@@ -32,16 +32,17 @@ struct Field {
   std::string_view help;
   int group = 0;
 
-  std::optional<double> least, most;
+  std::optional<double> least = {}, most = {};
   bool least_excluded = false, most_excluded = false;
   Counting counting = Counting::plain;
-  std::vector<std::string_view> choices;         // empty: anything of the type
-  std::vector<std::string_view> choices_to_come;  // known elsewhere, no code here yet
-  std::vector<Spelling> spellings;
-  std::string_view unset_means;  // for optionals: what null stands for
+  std::vector<std::string_view> choices = {};          // empty: anything of the type
+  std::vector<std::string_view> choices_to_come = {};  // known elsewhere, no code here yet
+  std::vector<Spelling> spellings = {};
+  std::string_view unset_means = {};                          // for optionals: what null stands for
   std::string (*problem_with)(const std::string&) = nullptr;  // "" = fine
-  bool takes_bool = false;       // a text that may also be true or false, as in `auto`
-  bool is_planned = false;       // known, no code yet
+  std::string_view allowed = {};                              // what that check lets through
+  bool takes_bool = false;  // a text that may also be true or false, as in `auto`
+  bool is_planned = false;  // known, no code yet
 
   Field& at_least(double bound) { return least = bound, *this; }
   Field& above(double bound) { return least = bound, least_excluded = true, *this; }
@@ -57,7 +58,9 @@ struct Field {
   }
   Field& spelled(std::vector<Spelling> others) { return spellings = std::move(others), *this; }
   Field& unset(std::string_view meaning) { return unset_means = meaning, *this; }
-  Field& checked(std::string (*check)(const std::string&)) { return problem_with = check, *this; }
+  Field& checked(std::string (*check)(const std::string&), std::string_view lets_through) {
+    return problem_with = check, allowed = lets_through, *this;
+  }
   Field& or_bool() { return takes_bool = true, *this; }
   Field& planned() { return is_planned = true, *this; }
 };

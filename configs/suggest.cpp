@@ -1,6 +1,7 @@
 #include "configs/suggest.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "core/error.h"
@@ -46,6 +47,8 @@ std::vector<std::string> nearest_names(std::string_view word,
   std::vector<std::pair<int, std::string_view>> near;
   const int reach = std::max(1, static_cast<int>(std::min<size_t>(wanted.size() / 3, 4)));
   for (std::string_view name : known) {
+    const auto difference = static_cast<int>(name.size()) - static_cast<int>(wanted.size());
+    if (std::abs(difference) > reach) continue;
     const int distance = edit_distance(wanted, folded(name));
     if (distance <= reach) near.emplace_back(distance, name);
   }

@@ -45,12 +45,8 @@ static_assert(rows_follow_the_enum());
 
 }  // namespace
 
-const char* dtype_name(Dtype dtype) {
-  return kDtypes[static_cast<size_t>(dtype)].name;
-}
-uint64_t dtype_bits(Dtype dtype) {
-  return kDtypes[static_cast<size_t>(dtype)].bits;
-}
+const char* dtype_name(Dtype dtype) { return kDtypes[static_cast<size_t>(dtype)].name; }
+uint64_t dtype_bits(Dtype dtype) { return kDtypes[static_cast<size_t>(dtype)].bits; }
 
 std::optional<Dtype> find_dtype(std::string_view name) {
   for (const DtypeRow& row : kDtypes)

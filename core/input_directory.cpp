@@ -122,7 +122,7 @@ FileDescriptor InputDirectory::follow_links(const std::string& name) const {
     const std::string_view target(link.data(), static_cast<size_t>(length));
     const fs::path next = (current.parent_path() / target).lexically_normal();
     if (!allowed_target(next))
-      fail(ExitCode::refused_input, shown(name), ": is a link to '", target,
+      fail(ExitCode::refused_input, shown(name), ": is a link to '", shown_text(target),
            "', outside the model; allowed are links inside its folder and into the blobs of its "
            "hub cache");
     current = next;
@@ -133,7 +133,7 @@ FileDescriptor InputDirectory::follow_links(const std::string& name) const {
 
 FileDescriptor InputDirectory::open(const std::string& name) const {
   if (!is_plain_file_name(name))
-    fail(ExitCode::refused_input, path_, ": '", name.substr(0, 80),
+    fail(ExitCode::refused_input, path_, ": '", shown_text(name),
          "' is no plain file name; allowed is a name in the same folder, without path");
   FileDescriptor file(open_beneath(fd_.get(), name.c_str()));
   // Outside, a loop, or a kernel (or sandbox) without openat2: walk the links by hand.

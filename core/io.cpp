@@ -42,9 +42,7 @@ FileDescriptor::~FileDescriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-int FileDescriptor::release() {
-  return std::exchange(fd_, -1);
-}
+int FileDescriptor::release() { return std::exchange(fd_, -1); }
 
 FileDescriptor open_regular_file(const std::string& path) {
   if (path.find('\0') != std::string::npos)
@@ -65,9 +63,7 @@ void require_regular_file(const FileDescriptor& file, const std::string& name) {
     fail(ExitCode::refused_input, name, ": is ", kind_of_file(mode), "; a regular file is needed");
 }
 
-MappedFile::MappedFile(const std::string& path) : name_(path) {
-  map(open_regular_file(path));
-}
+MappedFile::MappedFile(const std::string& path) : name_(path) { map(open_regular_file(path)); }
 
 MappedFile::MappedFile(const FileDescriptor& file, std::string name) : name_(std::move(name)) {
   require_regular_file(file, name_);
@@ -112,6 +108,13 @@ std::string read_text_file(const FileDescriptor& file, const std::string& name,
     text.append(chunk.data(), static_cast<size_t>(count));
     if (text.size() > max_bytes) refuse();
   }
+}
+
+std::string shown_text(std::string_view text, size_t max_bytes) {
+  std::string shown(text.substr(0, max_bytes));
+  for (char& c : shown)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return shown;
 }
 
 std::string human_size(uint64_t bytes) {

@@ -9,9 +9,7 @@ namespace isogrid {
 
 using ByteSpan = std::span<const std::byte>;
 
-inline ByteSpan as_bytes(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
+inline ByteSpan as_bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 inline std::string_view as_text(ByteSpan bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -63,6 +61,9 @@ class MappedFile {
 /// The whole text of a regular file; more than `max_bytes` is refused (65).
 std::string read_text_file(const std::string& path, uint64_t max_bytes);
 std::string read_text_file(const FileDescriptor& file, const std::string& name, uint64_t max_bytes);
+
+/// A stranger's text fit for a message: short, and without characters that steer a terminal.
+std::string shown_text(std::string_view text, size_t max_bytes = 80);
 
 /// 1536 -> "1.50 KiB": three significant digits.
 std::string human_size(uint64_t bytes);

@@ -68,15 +68,9 @@ int IoCalls::open(int directory, const char* name, int flags, mode_t mode) {
 int IoCalls::fallocate(int fd, uint64_t size) {
   return ::fallocate(fd, 0, 0, static_cast<off_t>(size));
 }
-ssize_t IoCalls::write(int fd, const void* data, size_t size) {
-  return ::write(fd, data, size);
-}
-int IoCalls::fsync(int fd) {
-  return ::fsync(fd);
-}
-int IoCalls::close(int fd) {
-  return ::close(fd);
-}
+ssize_t IoCalls::write(int fd, const void* data, size_t size) { return ::write(fd, data, size); }
+int IoCalls::fsync(int fd) { return ::fsync(fd); }
+int IoCalls::close(int fd) { return ::close(fd); }
 int IoCalls::rename(int directory, const char* from, const char* to) {
   return ::renameat(directory, from, directory, to);
 }
@@ -102,9 +96,7 @@ OutputDirectory::OutputDirectory(const std::string& path, IoCalls& io) : path_(p
 }
 
 // Nothing was written through this handle, so its close has nothing to report.
-OutputDirectory::~OutputDirectory() {
-  io_.close(fd_);
-}
+OutputDirectory::~OutputDirectory() { io_.close(fd_); }
 
 void OutputDirectory::sync() const {
   if (patiently([&] { return io_.fsync(fd_); }) != 0) fail_write(path_, "fsync", errno, fd_, 0);

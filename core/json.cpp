@@ -76,9 +76,7 @@ Json read_json_file(const std::string& path, const JsonLimits& limits) {
   return parse_json(read_text_file(path, limits.max_bytes), path, limits);
 }
 
-std::string dump_json(const Json& value) {
-  return value.dump(2) + "\n";
-}
+std::string dump_json(const Json& value) { return value.dump(2) + "\n"; }
 
 JsonFields::JsonFields(const Json& object, std::string where)
     : object_(object), where_(std::move(where)) {

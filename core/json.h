@@ -30,7 +30,7 @@ class JsonFields {
   JsonFields(const Json& object, std::string where);
 
   bool has(const char* key) const;
-  bool is_null(const char* key) const;  // there, and null
+  bool is_null(const char* key) const;       // there, and null
   const Json& value(const char* key) const;  // must be present
   int64_t integer(const char* key, int64_t least = std::numeric_limits<int64_t>::min(),
                   int64_t most = std::numeric_limits<int64_t>::max()) const;

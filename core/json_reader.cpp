@@ -4,12 +4,12 @@
 #include <charconv>
 #include <utility>
 
+#include "core/io.h"
+
 namespace isogrid {
 namespace {
 
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 void append_utf8(std::string& out, uint32_t code) {
   const auto push = [&out](uint32_t byte) { out += static_cast<char>(byte); };
@@ -55,12 +55,6 @@ size_t number_length(std::string_view text, bool& is_integer) {
   return i;
 }
 
-std::string printable(std::string_view text) {
-  std::string out;
-  for (const char c : text.substr(0, 20)) out += c >= ' ' && c < 0x7f ? c : '?';
-  return out;
-}
-
 }  // namespace
 
 const char* describe(JsonKind kind) {
@@ -84,14 +78,12 @@ const char* describe(JsonKind kind) {
 JsonReader::JsonReader(std::string_view text, std::string name, int max_depth)
     : text_(text), name_(std::move(name)), max_depth_(max_depth) {}
 
-void JsonReader::refuse_at(size_t position, std::string message) const {
+void JsonReader::refuse_at(size_t position, const std::string& message) const {
   const std::string_view before = text_.substr(0, position);
   const auto line = 1 + std::count(before.begin(), before.end(), '\n');
   const size_t start = before.rfind('\n');  // npos + 1 is 0
-  // What a stranger's file says must not steer the terminal it is shown on.
-  for (char& c : message)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  fail(ExitCode::refused_input, name_, ":", line, ":", position - start, ": ", message);
+  fail(ExitCode::refused_input, name_, ":", line, ":", position - start, ": ",
+       shown_text(message, message.size()));
 }
 
 void JsonReader::skip_space() {
@@ -122,7 +114,7 @@ JsonKind JsonReader::peek() {
       break;
   }
   if (here() == '-' || is_digit(text_[position_])) return JsonKind::number;
-  refuse("came '", printable(text_.substr(position_, 1)), "' where a value is needed");
+  refuse("came '", shown_text(text_.substr(position_), 1), "' where a value is needed");
 }
 
 JsonKind JsonReader::expect(JsonKind kind) {
@@ -139,12 +131,8 @@ void JsonReader::begin(char bracket, JsonKind kind) {
   fresh_.push_back(true);
 }
 
-void JsonReader::begin_object() {
-  begin('{', JsonKind::object);
-}
-void JsonReader::begin_array() {
-  begin('[', JsonKind::array);
-}
+void JsonReader::begin_object() { begin('{', JsonKind::object); }
+void JsonReader::begin_array() { begin('[', JsonKind::array); }
 
 bool JsonReader::next(char closing) {
   skip_space();
@@ -159,7 +147,8 @@ bool JsonReader::next(char closing) {
   }
   if (first) return true;
   if (here() != ',')
-    refuse("came '", printable(text_.substr(position_, 1)), "', allowed is ',' or '", closing, "'");
+    refuse("came '", shown_text(text_.substr(position_), 1), "', allowed is ',' or '", closing,
+           "'");
   ++position_;
   return true;
 }
@@ -176,9 +165,7 @@ bool JsonReader::next_key(std::string_view& key) {
   return true;
 }
 
-bool JsonReader::next_element() {
-  return next(']');
-}
+bool JsonReader::next_element() { return next(']'); }
 
 std::string_view JsonReader::string() {
   expect(JsonKind::string);
@@ -279,7 +266,7 @@ JsonNumber JsonReader::number() {
   const char* start = text_.data() + position_;
   const char* end = start + length;
   if (length == 0)
-    refuse("came '", printable(text_.substr(position_, 20)), "', which is no JSON number");
+    refuse("came '", shown_text(text_.substr(position_), 20), "', which is no JSON number");
   position_ += length;
   JsonNumber value;
   if (is_integer && *start != '-') {
@@ -290,7 +277,7 @@ JsonNumber JsonReader::number() {
   }
   value.kind = JsonNumber::Kind::real;
   if (std::from_chars(start, end, value.real).ec != std::errc())
-    refuse("came ", printable({start, length}), ", which does not fit a 64-bit float");
+    refuse("came ", shown_text({start, length}), ", which does not fit a 64-bit float");
   return value;
 }
 
@@ -300,14 +287,14 @@ uint64_t JsonReader::natural(std::string_view field) {
   const size_t start = position_;
   const JsonNumber value = number();
   if (value.kind != JsonNumber::Kind::natural)
-    refuse("key '", field, "': came ", printable(text_.substr(start, position_ - start)),
+    refuse("key '", field, "': came ", shown_text(text_.substr(start, position_ - start)),
            ", allowed is an integer, 0 or more, of at most 64 bits");
   return value.natural;
 }
 
 void JsonReader::expect_word(std::string_view word) {
   if (text_.substr(position_, word.size()) != word)
-    refuse("came '", printable(text_.substr(position_, 6)), "', allowed is ", word);
+    refuse("came '", shown_text(text_.substr(position_), 6), "', allowed is ", word);
   position_ += word.size();
 }
 
@@ -351,7 +338,7 @@ void JsonReader::finish() {
   skip_space();
   mark_ = position_;
   if (!at_end())
-    refuse("came '", printable(text_.substr(position_, 20)), "' after the end of the JSON value");
+    refuse("came '", shown_text(text_.substr(position_), 20), "' after the end of the JSON value");
 }
 
 }  // namespace isogrid

@@ -57,7 +57,7 @@ class JsonReader {
   }
 
  private:
-  [[noreturn]] void refuse_at(size_t position, std::string message) const;
+  [[noreturn]] void refuse_at(size_t position, const std::string& message) const;
   void skip_space();
   void begin(char bracket, JsonKind kind);
   bool next(char closing);

@@ -42,7 +42,7 @@ Manifest parse_manifest(std::string_view text, const std::string& name) {
   Manifest manifest;
   for (const auto& [file_name, ignored] : fields.value("files").items()) {
     if (!is_plain_file_name(file_name))
-      fail(ExitCode::refused_input, name, ": key 'files': '", file_name.substr(0, 80),
+      fail(ExitCode::refused_input, name, ": key 'files': '", shown_text(file_name),
            "' is no plain file name");
     const JsonFields file = files.object(file_name.c_str());
     Manifest::File entry{.bytes = static_cast<uint64_t>(file.integer("bytes", 0)),

@@ -61,9 +61,7 @@ __attribute__((target("sha,sse4.1,ssse3"))) void sha256_blocks_native(uint32_t* 
 
 namespace isogrid {
 
-bool sha256_is_native() {
-  return false;
-}
+bool sha256_is_native() { return false; }
 void sha256_blocks_native(uint32_t* state, const std::byte* blocks, size_t count) {
   sha256_blocks_portable(state, blocks, count);
 }

@@ -71,8 +71,7 @@ fs::path find_snapshot(const fs::path& model, const std::string& revision) {
   while (!commit.empty() && std::isspace(static_cast<unsigned char>(commit.back())) != 0)
     commit.pop_back();
   if (!is_plain_file_name(commit))
-    fail(ExitCode::refused_input, ref.string(), ": came no commit but '", commit.substr(0, 80),
-         "'");
+    fail(ExitCode::refused_input, ref.string(), ": came no commit but '", shown_text(commit), "'");
   const fs::path snapshot = model / "snapshots" / commit;
   return fs::is_directory(snapshot, ignored) ? snapshot : fs::path();
 }
@@ -85,10 +84,10 @@ std::string resolve_model(const std::string& name_or_path, const std::string& re
   std::error_code ignored;
   if (fs::exists(name_or_path, ignored)) return name_or_path;
   if (!is_hub_id(name_or_path))
-    fail(ExitCode::missing_input, "model '", name_or_path.substr(0, 200),
+    fail(ExitCode::missing_input, "model '", shown_text(name_or_path, 200),
          "': there is no such folder");
   if (!is_revision(revision))
-    fail(ExitCode::refused_input, "revision '", revision.substr(0, 80),
+    fail(ExitCode::refused_input, "revision '", shown_text(revision),
          "': allowed is a branch, tag or commit");
   std::string folder = "models--" + name_or_path;
   if (const size_t slash = folder.find('/'); slash != std::string::npos)

@@ -43,7 +43,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const auto file = isogrid::parse_yaml(parts[0], "fuzz.yaml");
     const auto loaded = isogrid::read_run_config(file, "fuzz.yaml", overrides);
-    if (loaded.problems.empty()) check_round_trip(loaded.config);
+    constexpr size_t every = 16;  // printing and reading all keys takes most of the time
+    if (loaded.problems.empty() && size % every == 0) check_round_trip(loaded.config);
   } catch (const isogrid::Error&) {
   }
   return 0;

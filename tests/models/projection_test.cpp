@@ -141,7 +141,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Matvec, AgreesWithTheProductForEveryNumberOfRowsAndOddSizes) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16})
-    for (int64_t rows = 1; rows <= 9; ++rows)
+    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 32, 33})
       for (const int64_t inputs : {1, 15, 16, 63, 64, 65, 576}) {
         const at::Tensor x = at::randn({rows, inputs}).to(type);
         const at::Tensor w = at::randn({37, inputs}).to(type);
@@ -149,6 +149,14 @@ TEST(Matvec, AgreesWithTheProductForEveryNumberOfRowsAndOddSizes) {
         EXPECT_LE(relative_difference(multiply(x, DenseWeight(w)), expected), tolerance(type))
             << rows << " rows, " << inputs << " inputs";
       }
+}
+
+TEST(Matvec, ARowDoesNotDependOnItsNeighbours) {
+  const DenseWeight weight(at::randn({50, 211}).to(at::kBFloat16));
+  const at::Tensor x = at::randn({32, 211}).to(at::kBFloat16);
+  const at::Tensor together = multiply(x, weight);
+  for (int64_t row = 0; row < 32; ++row)
+    EXPECT_TRUE(multiply(x.slice(0, row, row + 1), weight).equal(together.slice(0, row, row + 1)));
 }
 
 }  // namespace

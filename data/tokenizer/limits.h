@@ -1,0 +1,18 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace isogrid {
+
+/// What a stranger's tokenizer file may ask for.
+inline constexpr size_t kTokenizerFileBytes = size_t{256} << 20;
+inline constexpr size_t kTokenizerTokens = 2'000'000;
+inline constexpr size_t kTokenizerPieceBytes = 4096;
+inline constexpr size_t kTokenizerSteps = 16;  // of a normaliser, pre-tokeniser, decoder
+
+/// Ids are dense: no id reaches twice the number of tokens.
+inline constexpr bool tokenizer_id_is_dense(int64_t id, size_t tokens) {
+  return id >= 0 && static_cast<uint64_t>(id) < 2 * uint64_t{tokens};
+}
+
+}  // namespace isogrid

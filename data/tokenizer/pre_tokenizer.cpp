@@ -1,0 +1,13 @@
+#include "data/tokenizer/pre_tokenizer.h"
+
+namespace isogrid {
+
+void replace_all(std::string_view text, std::string_view from, std::string_view to,
+                 std::string& out) {
+  size_t at = 0;
+  for (size_t hit; (hit = text.find(from, at)) != std::string_view::npos; at = hit + from.size())
+    out.append(text, at, hit - at).append(to);
+  out.append(text, at);
+}
+
+}  // namespace isogrid

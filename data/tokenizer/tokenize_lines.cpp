@@ -1,0 +1,172 @@
+#include "data/tokenizer/tokenize_lines.h"
+
+#include <algorithm>
+#include <charconv>
+#include <exception>
+#include <istream>
+#include <ostream>
+#include <thread>
+#include <vector>
+
+#include "core/error.h"
+#include "data/tokenizer/json_reader.h"
+#include "data/tokenizer/utf8.h"
+
+namespace isogrid {
+namespace {
+
+constexpr size_t kChunkBytes = size_t{4} << 20;
+constexpr size_t kLongestLine = size_t{64} << 20;
+
+/// Hands out whole lines, as many as fit a chunk and at least one.
+class LineChunks {
+ public:
+  LineChunks(std::istream& in, const std::string& name) : in_(in), name_(name) {}
+
+  /// The lines without their ends; empty at the end of the input. Valid until the next call.
+  const std::vector<std::string_view>& next() {
+    lines_.clear();
+    buffer_.erase(0, taken_);
+    taken_ = 0;
+    size_t end = std::string::npos;
+    while (end == std::string::npos && !in_.eof()) {
+      if (buffer_.size() > kLongestLine)
+        fail(ExitCode::refused_input, name_, ":", line_number_, ": a line of more than ",
+             kLongestLine >> 20, " MiB");
+      const size_t had = buffer_.size();
+      buffer_.resize(had + kChunkBytes);
+      in_.read(buffer_.data() + had, static_cast<std::streamsize>(kChunkBytes));
+      buffer_.resize(had + static_cast<size_t>(in_.gcount()));
+      if (in_.bad()) fail(ExitCode::io, name_, ": cannot be read");
+      end = buffer_.rfind('\n');
+    }
+    cut(in_.eof() ? buffer_.size() : end + 1);
+    return lines_;
+  }
+
+  size_t first_number() const { return line_number_ - lines_.size(); }
+
+ private:
+  void cut(size_t end) {
+    while (taken_ < end) {
+      const size_t newline = std::min(buffer_.find('\n', taken_), end);
+      size_t length = newline - taken_;
+      if (length > 0 && buffer_[newline - 1] == '\r') --length;
+      lines_.push_back(std::string_view(buffer_).substr(taken_, length));
+      taken_ = std::min(newline + 1, end);
+    }
+    line_number_ += lines_.size();
+  }
+
+  std::istream& in_;
+  const std::string& name_;
+  std::string buffer_;
+  size_t taken_ = 0;
+  size_t line_number_ = 1;
+  std::vector<std::string_view> lines_;
+};
+
+void append_ids(std::string& out, const std::vector<int32_t>& ids) {
+  out.push_back('[');
+  char digits[16];
+  for (const int32_t id : ids) {
+    const auto end = std::to_chars(digits, digits + sizeof digits, id).ptr;
+    out.append(digits, end);
+    out.append(", ");
+  }
+  if (!ids.empty()) out.resize(out.size() - 2);
+  out.append("]\n");
+}
+
+/// The work of one thread: a run of lines into its own output.
+struct Share {
+  std::string out = {};
+  std::exception_ptr error = nullptr;
+
+  void run(const TokenizeLines& what, const Tokenizer& tokenizer,
+           const std::vector<std::string_view>& lines, size_t first, size_t last,
+           size_t first_number) {
+    try {
+      EncodeScratch scratch;
+      std::vector<int32_t> ids;
+      out.clear();
+      for (size_t i = first; i < last; ++i) {
+        JsonReader reader(lines[i], what.name, first_number + i);
+        if (const size_t broken = utf8_valid_until(lines[i]); broken < lines[i].size())
+          reader.fail_at(broken, "these bytes are not UTF-8");
+        ids.clear();
+        if (what.decode) {
+          read_ids(reader, ids);
+          append_json_string(out, tokenizer.decode(ids));
+          out.push_back('\n');
+        } else {
+          tokenizer.encode(reader.string(), scratch, ids);
+          reader.finish();
+          append_ids(out, ids);
+        }
+      }
+    } catch (...) {
+      error = std::current_exception();
+    }
+  }
+
+  static void read_ids(JsonReader& reader, std::vector<int32_t>& ids) {
+    reader.enter_array();
+    while (reader.next_item()) {
+      const size_t place = reader.place();
+      const int64_t id = reader.integer();
+      if (id < 0 || id > INT32_MAX)
+        reader.fail_at(place, concat(id, " is not an id; ids are from 0 to ", INT32_MAX));
+      ids.push_back(static_cast<int32_t>(id));
+    }
+    reader.finish();
+  }
+};
+
+}  // namespace
+
+void append_json_string(std::string& out, std::string_view text) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  out.push_back('"');
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out.push_back('\\');
+      out.push_back(c);
+    } else if (c == '\n') {
+      out.append("\\n");
+    } else if (code < 0x20 || code == 0x7F) {
+      out.append("\\u00").push_back(kHex[code >> 4]);
+      out.push_back(kHex[code & 15]);
+    } else {
+      out.push_back(c);
+    }
+  }
+  out.push_back('"');
+}
+
+void TokenizeLines::run(const Tokenizer& tokenizer, std::istream& in, std::ostream& out) const {
+  LineChunks chunks(in, name);
+  std::vector<Share> shares(std::max(1u, threads));
+  while (true) {
+    const std::vector<std::string_view>& lines = chunks.next();
+    if (lines.empty()) break;
+    const auto run_share = [&](size_t k) {
+      shares[k].run(*this, tokenizer, lines, lines.size() * k / shares.size(),
+                    lines.size() * (k + 1) / shares.size(), chunks.first_number());
+    };
+    {
+      std::vector<std::jthread> workers;
+      for (size_t k = 1; k < shares.size(); ++k) workers.emplace_back(run_share, k);
+      run_share(0);
+    }
+    for (Share& share : shares) {
+      if (share.error) std::rethrow_exception(share.error);
+      out.write(share.out.data(), static_cast<std::streamsize>(share.out.size()));
+    }
+    if (!out) fail(ExitCode::io, "the output cannot be written");
+  }
+  out.flush();
+}
+
+}  // namespace isogrid

@@ -66,6 +66,12 @@ class LineChunks {
   std::vector<std::string_view> lines_;
 };
 
+void append_escape(std::string& out, char32_t code) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  out.append("\\u");
+  for (int shift = 12; shift >= 0; shift -= 4) out.push_back(kHex[code >> shift & 15]);
+}
+
 void append_ids(std::string& out, const std::vector<int32_t>& ids) {
   out.push_back('[');
   char digits[16];
@@ -126,21 +132,20 @@ struct Share {
 }  // namespace
 
 void append_json_string(std::string& out, std::string_view text) {
-  constexpr std::string_view kHex = "0123456789abcdef";
   out.push_back('"');
-  for (const char c : text) {
-    const auto code = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (c == '\n') {
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Char c = utf8_char(text, at);
+    // Controls, and what many programs end a line at: one JSON text stays one line.
+    const bool escaped = c.code < 0x20 || c.code == 0x7F || c.code == 0x85 || c.code == 0x2028 ||
+                         c.code == 0x2029;
+    if (c.code == '"' || c.code == '\\') out.push_back('\\');
+    if (c.code == '\n')
       out.append("\\n");
-    } else if (code < 0x20 || code == 0x7F) {
-      out.append("\\u00").push_back(kHex[code >> 4]);
-      out.push_back(kHex[code & 15]);
-    } else {
-      out.push_back(c);
-    }
+    else if (escaped)
+      append_escape(out, c.code);
+    else
+      out.append(text, at, c.bytes);
+    at += c.bytes;
   }
   out.push_back('"');
 }

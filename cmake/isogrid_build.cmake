@@ -2,9 +2,12 @@
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+# Libraries and programs alike: a precompiled header serves only files compiled with equal flags,
+# and CMake's own switch gives libraries -fPIC and programs -fPIE.
+add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fPIE>)
+add_link_options(-pie -Wl,-z,relro,-z,now)
 
 find_program(ISOGRID_CCACHE ccache)
 if(ISOGRID_CCACHE)
@@ -14,20 +17,22 @@ if(ISOGRID_CCACHE)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${ISOGRID_LAUNCHER})
 endif()
 
-# LibTorch and our targets must agree on the ABI, so mold is only a faster linker, never a requirement.
 find_program(ISOGRID_MOLD mold)
 if(ISOGRID_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
-add_link_options(-Wl,-z,relro,-z,now)
 
 add_library(isogrid_warnings INTERFACE)
 add_library(isogrid::warnings ALIAS isogrid_warnings)
 target_compile_options(isogrid_warnings INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra --Werror=all-warnings>)
 
 if(ISOGRID_SANITIZE)
-  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  # vptr checks need the type information of LibTorch's classes, which its libraries do not export.
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined>
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=undefined>
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize=vptr> $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer>)
   add_link_options(-fsanitize=address,undefined)
 else()
   add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fstack-protector-strong>
@@ -43,9 +48,6 @@ function(isogrid_library name)
   add_library(isogrid::${name} ALIAS isogrid_${name})
   target_include_directories(isogrid_${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_link_libraries(isogrid_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} isogrid::warnings)
-  if(ISOGRID_PCH AND "isogrid::torch" IN_LIST ARG_PUBLIC AND TARGET isogrid_pch)
-    target_precompile_headers(isogrid_${name} REUSE_FROM isogrid_pch)
-  endif()
 endfunction()
 
 # isogrid_test(core SOURCES error_test.cpp LIBS isogrid::core): one program per folder, because
@@ -55,10 +57,82 @@ function(isogrid_test name)
   add_executable(${name}_tests ${ARG_SOURCES})
   target_link_libraries(${name}_tests PRIVATE ${ARG_LIBS} isogrid::warnings GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name}_tests PRIVATE ISOGRID_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  if(ISOGRID_PCH AND "isogrid::models" IN_LIST ARG_LIBS AND TARGET isogrid_pch)
-    target_precompile_headers(${name}_tests REUSE_FROM isogrid_pch)
-  endif()
   add_test(NAME ${name} COMMAND ${name}_tests --gtest_brief=1)
-  set_tests_properties(${name} PROPERTIES
-    ENVIRONMENT "ISOGRID_TRAINER=${CMAKE_BINARY_DIR}/bin/trainer" TIMEOUT 600)
+  set(environment "ISOGRID_TRAINER=${CMAKE_BINARY_DIR}/bin/trainer")
+  if(ISOGRID_SANITIZE)
+    # LibTorch keeps singletons for ever and defines some of its symbols in two libraries.
+    isogrid_reaches_torch(${name}_tests with_torch)
+    set(leaks 1)
+    if(with_torch)
+      set(leaks 0)
+    endif()
+    list(APPEND environment "ASAN_OPTIONS=detect_odr_violation=0:detect_leaks=${leaks}:strict_string_checks=1"
+      "UBSAN_OPTIONS=print_stacktrace=1")
+  endif()
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}" TIMEOUT 600)
+endfunction()
+
+# Does a target link isogrid_torch, itself or through others?
+function(isogrid_reaches_torch target result)
+  set(${result} FALSE PARENT_SCOPE)
+  get_target_property(links ${target} LINK_LIBRARIES)
+  foreach(link IN LISTS links)
+    string(REPLACE "isogrid::" "isogrid_" link "${link}")
+    if(link STREQUAL isogrid_torch)
+      set(${result} TRUE PARENT_SCOPE)
+      return()
+    elseif(link MATCHES "^isogrid_" AND TARGET ${link})
+      get_target_property(kind ${link} TYPE)
+      if(NOT kind STREQUAL INTERFACE_LIBRARY)
+        isogrid_reaches_torch(${link} reached)
+        if(reached)
+          set(${result} TRUE PARENT_SCOPE)
+          return()
+        endif()
+      endif()
+    endif()
+  endforeach()
+endfunction()
+
+# Called last, when every target is known.
+function(isogrid_finish)
+  isogrid_targets(${PROJECT_SOURCE_DIR} targets)
+  if(ISOGRID_PCH)
+    file(WRITE ${PROJECT_BINARY_DIR}/generated/pch.cpp "")
+    add_library(isogrid_pch OBJECT ${PROJECT_BINARY_DIR}/generated/pch.cpp)
+    target_link_libraries(isogrid_pch PRIVATE isogrid::torch isogrid::warnings)
+    target_precompile_headers(isogrid_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/pch.h)
+    target_compile_options(isogrid_pch PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+  endif()
+  foreach(target IN LISTS targets)
+    get_target_property(kind ${target} TYPE)
+    if(kind STREQUAL EXECUTABLE)
+      # Nothing of ours is device-linked, so the host's linker serves CUDA builds too.
+      set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
+    endif()
+    isogrid_reaches_torch(${target} with_torch)
+    if(ISOGRID_PCH AND with_torch)
+      target_precompile_headers(${target} REUSE_FROM isogrid_pch)
+      # ccache must see what the precompiled header was made of.
+      target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+    endif()
+  endforeach()
+endfunction()
+
+# The libraries and programs of a folder and those below it.
+function(isogrid_targets folder result)
+  get_property(own DIRECTORY ${folder} PROPERTY BUILDSYSTEM_TARGETS)
+  set(found)
+  foreach(target IN LISTS own)
+    get_target_property(kind ${target} TYPE)
+    if(kind MATCHES "^(STATIC_LIBRARY|EXECUTABLE)$")
+      list(APPEND found ${target})
+    endif()
+  endforeach()
+  get_property(below DIRECTORY ${folder} PROPERTY SUBDIRECTORIES)
+  foreach(subfolder IN LISTS below)
+    isogrid_targets(${subfolder} deeper)
+    list(APPEND found ${deeper})
+  endforeach()
+  set(${result} ${found} PARENT_SCOPE)
 endfunction()

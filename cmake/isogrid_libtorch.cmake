@@ -1,24 +1,31 @@
 # LibTorch as one interface target. Its own CMake package insists on the CUDA toolkit, so it is not used:
 # a program linked to libtorch_cpu and libc10 alone runs where there is no GPU and no CUDA library.
-if(DEFINED ENV{ISOGRID_LIBTORCH})
-  set(ISOGRID_LIBTORCH_DEFAULT $ENV{ISOGRID_LIBTORCH})
-elseif(DEFINED ENV{ISOGRID_HOME})
-  set(ISOGRID_LIBTORCH_DEFAULT $ENV{ISOGRID_HOME}/libtorch-2.11.0/torch)
-else()
-  set(ISOGRID_LIBTORCH_DEFAULT $ENV{HOME}/.cache/isogrid/libtorch-2.11.0/torch)
+#
+# -DISOGRID_LIBTORCH=<folder>, or the environment's ISOGRID_LIBTORCH, else what scripts/setup installed.
+if(NOT ISOGRID_LIBTORCH)
+  if(NOT "$ENV{ISOGRID_LIBTORCH}" STREQUAL "")
+    get_filename_component(ISOGRID_LIBTORCH $ENV{ISOGRID_LIBTORCH} ABSOLUTE BASE_DIR ${PROJECT_SOURCE_DIR})
+  elseif(NOT "$ENV{ISOGRID_HOME}" STREQUAL "")
+    set(ISOGRID_LIBTORCH $ENV{ISOGRID_HOME}/libtorch-2.11.0/torch)
+  else()
+    set(ISOGRID_LIBTORCH $ENV{HOME}/.cache/isogrid/libtorch-2.11.0/torch)
+  endif()
 endif()
-set(ISOGRID_LIBTORCH ${ISOGRID_LIBTORCH_DEFAULT} CACHE PATH "The torch folder: include/ and lib/ of LibTorch")
 
 if(NOT EXISTS ${ISOGRID_LIBTORCH}/lib/libtorch_cpu.so)
   message(FATAL_ERROR "No LibTorch in '${ISOGRID_LIBTORCH}'.\n"
     "Run scripts/setup, or set ISOGRID_LIBTORCH to the torch folder of a Python installation.")
 endif()
 
-file(STRINGS ${ISOGRID_LIBTORCH}/include/torch/headeronly/version.h ISOGRID_TORCH_VERSION_LINE
-  REGEX "#define TORCH_VERSION \"")
-string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" ISOGRID_TORCH_VERSION "${ISOGRID_TORCH_VERSION_LINE}")
-if(ISOGRID_TORCH_VERSION AND NOT ISOGRID_TORCH_VERSION VERSION_EQUAL 2.11.0)
-  message(WARNING "Isogrid is written against LibTorch 2.11.0; this one is ${ISOGRID_TORCH_VERSION}.")
+file(READ ${ISOGRID_LIBTORCH}/include/torch/headeronly/version.h version_header)
+set(version_parts)
+foreach(part MAJOR MINOR PATCH)
+  string(REGEX MATCH "TORCH_VERSION_${part} ([0-9]+)" matched "${version_header}")
+  list(APPEND version_parts ${CMAKE_MATCH_1})
+endforeach()
+list(JOIN version_parts . version)
+if(NOT version VERSION_EQUAL 2.11.0)
+  message(WARNING "Isogrid is written against LibTorch 2.11.0; the one in '${ISOGRID_LIBTORCH}' is ${version}.")
 endif()
 
 add_library(isogrid_torch INTERFACE)
@@ -34,12 +41,14 @@ target_link_options(isogrid_torch INTERFACE
   -Wl,--unresolved-symbols=ignore-in-shared-libs -Wl,-rpath,${ISOGRID_LIBTORCH}/lib)
 
 if(ISOGRID_CUDA)
-  if(NOT CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 90)
+  if(NOT EXISTS ${ISOGRID_LIBTORCH}/lib/libtorch_cuda.so)
+    message(FATAL_ERROR "The LibTorch in '${ISOGRID_LIBTORCH}' has no CUDA libraries. "
+      "Run scripts/setup --cuda (to compile) or --gpu (to run).")
   endif()
   find_package(CUDAToolkit 13 REQUIRED)
   target_compile_definitions(isogrid_torch INTERFACE ISOGRID_WITH_CUDA=1)
   target_link_libraries(isogrid_torch INTERFACE CUDA::cudart)
+  # Nothing of ours names a symbol of these two; loading them is what registers the CUDA operators.
   target_link_options(isogrid_torch INTERFACE
     "LINKER:--no-as-needed,${ISOGRID_LIBTORCH}/lib/libtorch_cuda.so,${ISOGRID_LIBTORCH}/lib/libc10_cuda.so,--as-needed")
 endif()

@@ -1,0 +1,67 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace isogrid {
+
+/// Learning from a teacher whose best guesses lie in a cache.
+struct KdConfig {
+  std::optional<std::string> kd_cache;
+  std::optional<std::string> kd_teacher;
+  std::string kd_loss = "exact";
+  double kd_weight = 1.0;
+  double kd_ce_weight = 0.0;
+  double kd_temperature = 2.0;
+  double kd_hard_top1 = 0.0;
+  std::optional<double> kd_hard_top1_end;
+  double kd_hard_full = 0.0;
+  std::optional<std::string> kd_anchor;
+  double kd_anchor_weight = 0.01;
+  int64_t kd_anchor_samples = 16;
+  int64_t kd_anchor_interval = 1;
+  int64_t kd_top_k = 128;
+  int64_t kd_negatives = 0;
+  int64_t kd_num_sequences = 20000;
+  int64_t kd_length = 128;
+  int64_t kd_batch_size = 8;
+  int64_t kd_shard_size = 1024;
+  double kd_held_out = 0.02;
+  std::string kd_dataset_format = "chat";
+  std::string kd_thinking = "false";
+  bool kd_generate = false;
+
+  void visit(auto&& field) {
+    field("kd_cache", kd_cache, "Folder of the teacher's cache.").unset("no teacher");
+    field("kd_teacher", kd_teacher, "Model that fills the cache.");
+    field("kd_loss", kd_loss, "Form of the loss.").one_of({"exact", "candidates", "a", "b"});
+    field("kd_weight", kd_weight, "Weight of the teacher's loss.").at_least(0);
+    field("kd_ce_weight", kd_ce_weight, "Weight of the labels' loss.").at_least(0);
+    field("kd_temperature", kd_temperature, "Temperature of both distributions.").above(0);
+    field("kd_hard_top1", kd_hard_top1, "Weight of the teacher's first guess.").at_least(0);
+    field("kd_hard_top1_end", kd_hard_top1_end, "The same at the end of the run.")
+        .at_least(0)
+        .unset("no change");
+    field("kd_hard_full", kd_hard_full, "Weight of that guess over the whole vocabulary.")
+        .at_least(0);
+    field("kd_anchor", kd_anchor, "Model held on to.").unset("no anchor");
+    field("kd_anchor_weight", kd_anchor_weight, "Weight of the anchor.").at_least(0);
+    field("kd_anchor_samples", kd_anchor_samples, "Rows the anchor looks at.").at_least(1);
+    field("kd_anchor_interval", kd_anchor_interval, "Steps between looks.").at_least(1);
+    field("kd_top_k", kd_top_k, "Guesses stored per position.").at_least(1).at_most(256);
+    field("kd_negatives", kd_negatives, "Random tokens stored beside them.").at_least(0);
+    field("kd_num_sequences", kd_num_sequences, "Rows of the cache.").at_least(1);
+    field("kd_length", kd_length, "Tokens per row.").at_least(2);
+    field("kd_batch_size", kd_batch_size, "Rows the teacher reads at once.").at_least(1);
+    field("kd_shard_size", kd_shard_size, "Rows per file.").at_least(1);
+    field("kd_held_out", kd_held_out, "Share of rows kept for evaluation.").at_least(0).below(1);
+    field("kd_dataset_format", kd_dataset_format, "Conversations or plain text.")
+        .one_of({"chat", "plain"});
+    field("kd_thinking", kd_thinking, "Renderings of each conversation.")
+        .one_of({"none", "false", "true", "both", "all"})
+        .or_bool();
+    field("kd_generate", kd_generate, "Let the teacher write the answers.");
+  }
+};
+
+}  // namespace isogrid

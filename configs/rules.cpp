@@ -1,0 +1,277 @@
+#include "configs/rules.h"
+
+#include <algorithm>
+
+#include "configs/values.h"
+#include "core/error.h"
+
+namespace isogrid {
+namespace {
+
+/// Two keys that do not go together, when `is_broken`, and what to do about it.
+struct Rule {
+  std::string_view first, second;
+  bool (*is_broken)(const RunConfig&);
+  std::string_view advice;
+};
+
+bool is_one_of(const std::string& value, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), value) != names.end();
+}
+
+bool has_bits(const RunConfig& c) { return c.quantisation.quantization_bit.has_value(); }
+
+bool bits_fit_method(const QuantisationConfig& q) {
+  const int64_t bits = *q.quantization_bit;
+  if (q.quantization_method == "bnb") return bits == 4 || bits == 8;
+  if (q.quantization_method == "gptq") return bits == 2 || bits == 3 || bits == 4 || bits == 8;
+  if (q.quantization_method == "awq") return bits == 4;
+  if (q.quantization_method == "eetq") return bits == 8;
+  return q.quantization_method != "hqq" || bits != 7;
+}
+
+bool has_held_out_rows(const RunConfig& c) {
+  return c.data.val_size > 0 || !c.data.eval_dataset.empty();
+}
+
+bool dtype_is_not(const RunConfig& c, std::string_view dtype) {
+  return c.run.compute_dtype != "auto" && c.run.compute_dtype != dtype;
+}
+
+const std::vector<Rule>& quantisation_rules() {
+  static const std::vector<Rule> rules = {
+      {"finetuning_type", "quantization_bit",
+       [](const RunConfig& c) {
+         return has_bits(c) && is_one_of(c.finetuning.finetuning_type, {"full", "freeze"});
+       },
+       "a quantised base is frozen: train an adapter (finetuning_type: lora), or leave "
+       "quantization_bit out"},
+      {"quantization_bit", "quantization_method",
+       [](const RunConfig& c) { return has_bits(c) && !bits_fit_method(c.quantisation); },
+       "bnb has 4 and 8 bits, gptq 8, 4, 3 and 2, awq 4, eetq 8, hqq 8 and 6 to 1"},
+      {"quantization_method", "quantization_bit",
+       [](const RunConfig& c) {
+         return has_bits(c) && is_one_of(c.quantisation.quantization_method, {"gptq", "awq"}) &&
+                c.data.dataset.empty() && !c.exporting.export_quantization_dataset;
+       },
+       "this method needs text to calibrate on: give dataset or export_quantization_dataset; a "
+       "base that is already quantised needs no quantization_bit"},
+      {"resize_vocab", "quantization_bit",
+       [](const RunConfig& c) { return has_bits(c) && c.model.resize_vocab; },
+       "the embedding of a quantised base cannot grow: resize first, quantise then"},
+      {"add_tokens", "quantization_bit",
+       [](const RunConfig& c) { return has_bits(c) && !c.model.add_tokens.empty(); },
+       "the embedding of a quantised base cannot grow: add tokens first, quantise then"},
+      {"pissa_init", "quantization_bit",
+       [](const RunConfig& c) { return has_bits(c) && c.finetuning.pissa_init; },
+       "PiSSA changes the base it starts from: use an unquantised base"},
+      {"create_new_adapter", "quantization_bit",
+       [](const RunConfig& c) {
+         return has_bits(c) && c.finetuning.create_new_adapter &&
+                !c.model.adapter_name_or_path.empty();
+       },
+       "adapters cannot be merged into a quantised base: merge them first"},
+      {"adapter_name_or_path", "quantization_bit",
+       [](const RunConfig& c) { return has_bits(c) && c.model.adapter_name_or_path.size() > 1; },
+       "a quantised base takes one adapter: merge them first"},
+      {"fp8", "quantization_bit", [](const RunConfig& c) { return has_bits(c) && c.training.fp8; },
+       "choose one of the two"},
+  };
+  return rules;
+}
+
+const std::vector<Rule>& training_rules() {
+  static const std::vector<Rule> rules = {
+      {"bf16", "fp16", [](const RunConfig& c) { return c.training.bf16 && c.training.fp16; },
+       "choose one of the two"},
+      {"pure_bf16", "fp16",
+       [](const RunConfig& c) { return c.training.pure_bf16 && c.training.fp16; },
+       "choose one of the two"},
+      {"bf16", "compute_dtype",
+       [](const RunConfig& c) { return c.training.bf16 && dtype_is_not(c, "bfloat16"); },
+       "they name different number types: leave one out"},
+      {"pure_bf16", "compute_dtype",
+       [](const RunConfig& c) { return c.training.pure_bf16 && dtype_is_not(c, "bfloat16"); },
+       "they name different number types: leave one out"},
+      {"fp16", "compute_dtype",
+       [](const RunConfig& c) { return c.training.fp16 && dtype_is_not(c, "float16"); },
+       "they name different number types: leave one out"},
+      {"adapter_name_or_path", "finetuning_type",
+       [](const RunConfig& c) {
+         return !c.model.adapter_name_or_path.empty() && c.finetuning.finetuning_type != "lora";
+       },
+       "adapters belong to finetuning_type: lora; merge them first to train the whole model"},
+      {"pissa_init", "finetuning_type",
+       [](const RunConfig& c) {
+         return c.finetuning.pissa_init && c.finetuning.finetuning_type != "lora";
+       },
+       "PiSSA starts a LoRA adapter"},
+      {"pissa_init", "use_dora",
+       [](const RunConfig& c) { return c.finetuning.pissa_init && c.finetuning.use_dora; },
+       "choose one of the two"},
+      {"use_llama_pro", "finetuning_type",
+       [](const RunConfig& c) {
+         return c.finetuning.use_llama_pro && c.finetuning.finetuning_type == "full";
+       },
+       "it chooses among layers: use freeze or lora"},
+      {"use_galore", "finetuning_type",
+       [](const RunConfig& c) {
+         return c.optimizer_family.use_galore && c.finetuning.finetuning_type == "lora";
+       },
+       "it is for full training"},
+      {"use_apollo", "finetuning_type",
+       [](const RunConfig& c) {
+         return c.optimizer_family.use_apollo && c.finetuning.finetuning_type == "lora";
+       },
+       "it is for full training"},
+      {"use_badam", "finetuning_type",
+       [](const RunConfig& c) {
+         return c.optimizer_family.use_badam && c.finetuning.finetuning_type == "lora";
+       },
+       "it is for full training"},
+      {"use_galore", "use_apollo",
+       [](const RunConfig& c) {
+         return c.optimizer_family.use_galore && c.optimizer_family.use_apollo;
+       },
+       "choose one of the two"},
+      {"warmup_steps", "max_steps",
+       [](const RunConfig& c) {
+         return c.training.max_steps > 0 &&
+                c.optimizer.warmup_steps > static_cast<double>(c.training.max_steps);
+       },
+       "the run would end before the warm-up does"},
+      {"dpo_label_smoothing", "pref_loss",
+       [](const RunConfig& c) {
+         return c.preference.dpo_label_smoothing > 0 && c.preference.pref_loss != "sigmoid";
+       },
+       "only the sigmoid loss knows label smoothing"},
+      {"predict_with_generate", "stage",
+       [](const RunConfig& c) {
+         return c.training.predict_with_generate && c.finetuning.stage != "sft";
+       },
+       "it belongs to stage: sft"},
+  };
+  return rules;
+}
+
+const std::vector<Rule>& data_rules() {
+  static const std::vector<Rule> rules = {
+      {"neat_packing", "stage",
+       [](const RunConfig& c) { return c.data.neat_packing && c.finetuning.stage != "sft"; },
+       "it belongs to stage: sft"},
+      {"train_on_prompt", "stage",
+       [](const RunConfig& c) { return c.data.train_on_prompt && c.finetuning.stage != "sft"; },
+       "it belongs to stage: sft"},
+      {"mask_history", "stage",
+       [](const RunConfig& c) { return c.data.mask_history && c.finetuning.stage != "sft"; },
+       "it belongs to stage: sft"},
+      {"train_on_prompt", "mask_history",
+       [](const RunConfig& c) { return c.data.train_on_prompt && c.data.mask_history; },
+       "one puts labels on the prompt, the other takes them off"},
+      {"packing", "neat_packing",
+       [](const RunConfig& c) {
+         return c.data.packing.has_value() && !*c.data.packing && c.data.neat_packing;
+       },
+       "neat_packing is packing: leave packing out or say true"},
+      {"val_size", "eval_dataset",
+       [](const RunConfig& c) { return c.data.val_size > 0 && !c.data.eval_dataset.empty(); },
+       "choose where evaluation rows come from"},
+      {"eval_strategy", "val_size",
+       [](const RunConfig& c) { return c.saving.eval_strategy != "no" && !has_held_out_rows(c); },
+       "there is nothing to evaluate on: give val_size or eval_dataset"},
+      {"do_eval", "val_size",
+       [](const RunConfig& c) { return c.training.do_eval && !has_held_out_rows(c); },
+       "there is nothing to evaluate on: give val_size or eval_dataset"},
+      {"streaming", "max_steps",
+       [](const RunConfig& c) { return c.data.streaming && c.training.max_steps <= 0; },
+       "the length of a stream is not known: give max_steps"},
+      {"streaming", "max_samples",
+       [](const RunConfig& c) { return c.data.streaming && c.data.max_samples.has_value(); },
+       "a stream is not cut: leave max_samples out"},
+      {"streaming", "val_size",
+       [](const RunConfig& c) {
+         return c.data.streaming && c.data.val_size > 0 && c.data.val_size < 1;
+       },
+       "a share of a stream is not known: give a count"},
+      {"interleave_probs", "mix_strategy",
+       [](const RunConfig& c) {
+         return !c.data.interleave_probs.empty() && c.data.mix_strategy == "concat";
+       },
+       "chances belong to interleave_under and interleave_over"},
+      {"interleave_probs", "dataset",
+       [](const RunConfig& c) {
+         return !c.data.interleave_probs.empty() && c.data.mix_strategy != "concat" &&
+                c.data.interleave_probs.size() != c.data.dataset.size();
+       },
+       "one chance for each dataset"},
+  };
+  return rules;
+}
+
+const std::vector<Rule>& saving_rules() {
+  static const std::vector<Rule> rules = {
+      {"load_best_model_at_end", "eval_strategy",
+       [](const RunConfig& c) {
+         return c.saving.load_best_model_at_end && c.saving.eval_strategy == "no";
+       },
+       "the best is known from evaluations only: set eval_strategy"},
+      {"load_best_model_at_end", "save_strategy",
+       [](const RunConfig& c) {
+         return c.saving.load_best_model_at_end && c.saving.save_strategy == "no";
+       },
+       "the best has to be on disk: set save_strategy"},
+      {"save_strategy", "eval_strategy",
+       [](const RunConfig& c) {
+         return c.saving.save_strategy == "best" && c.saving.eval_strategy == "no";
+       },
+       "the best is known from evaluations only: set eval_strategy"},
+      {"early_stopping_steps", "eval_strategy",
+       [](const RunConfig& c) {
+         return c.saving.early_stopping_steps && c.saving.eval_strategy == "no";
+       },
+       "evaluations decide when to stop: set eval_strategy"},
+      {"resume_from_checkpoint", "overwrite_output_dir",
+       [](const RunConfig& c) {
+         return c.saving.resume_from_checkpoint == "true" && c.run.overwrite_output_dir;
+       },
+       "one continues the newest checkpoint of output_dir, the other starts afresh"},
+      {"qat_start_step", "max_steps",
+       [](const RunConfig& c) {
+         return c.qat.qat_target && c.training.max_steps > 0 &&
+                c.qat.qat_start_step >= c.training.max_steps;
+       },
+       "the run would end before rounding begins"},
+      {"qat_target", "quantization_bit",
+       [](const RunConfig& c) {
+         return c.qat.qat_target && has_bits(c) && c.qat.qat_lora == "base";
+       },
+       "the base is already rounded: leave quantization_bit out"},
+  };
+  return rules;
+}
+
+std::string described(const RunConfig& config, const std::vector<Field>& fields,
+                      std::string_view key) {
+  const auto field =
+      std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == key; });
+  const auto place = config.places.find(key);
+  const std::string value = concat(key, " = ", yaml_of(*field));
+  return place == config.places.end() ? value : concat(value, " (", place->second, ")");
+}
+
+}  // namespace
+
+std::vector<std::string> contradictions(const RunConfig& config) {
+  RunConfig current = config;
+  const std::vector<Field> fields = fields_of(current);
+  std::vector<std::string> found;
+  for (const auto* rules :
+       {&quantisation_rules(), &training_rules(), &data_rules(), &saving_rules()})
+    for (const Rule& rule : *rules)
+      if (rule.is_broken(config))
+        found.push_back(concat(described(config, fields, rule.first), " and ",
+                               described(config, fields, rule.second), ": ", rule.advice));
+  return found;
+}
+
+}  // namespace isogrid

@@ -1,0 +1,122 @@
+#include "configs/run_config.h"
+
+#include <algorithm>
+
+#include "configs/foreign.h"
+#include "configs/values.h"
+#include "core/error.h"
+
+namespace isogrid {
+namespace {
+
+std::string place_of(const RunConfig& config, std::string_view key) {
+  const auto place = config.places.find(key);
+  return place == config.places.end() ? std::string() : place->second + ": ";
+}
+
+std::vector<std::string> chosen_values(const Field& field) {
+  if (auto list = std::get_if<std::vector<std::string>*>(&field.value)) return **list;
+  return {plain_text_of(field)};
+}
+
+std::string unsupported_choice(const Field& field) {
+  for (const std::string& value : chosen_values(field)) {
+    const auto& later = field.choices_to_come;
+    if (std::find(later.begin(), later.end(), value) != later.end()) return value;
+  }
+  return {};
+}
+
+}  // namespace
+
+const std::vector<GroupInfo>& config_groups() {
+  static const std::vector<GroupInfo> groups = {
+      {Group::run, "Run", true},
+      {Group::model, "Model", true},
+      {Group::conversation, "Conversation", true},
+      {Group::generation, "Generation", true},
+      {Group::quantisation, "Quantised base", false},
+      {Group::finetuning, "What trains", false},
+      {Group::data, "Data", false},
+      {Group::training, "Training", false},
+      {Group::optimizer, "Optimizer and schedule", false},
+      {Group::saving, "Evaluation, logs and checkpoints", false},
+      {Group::tracking, "Trackers", false},
+      {Group::preference, "Preference learning", false},
+      {Group::exporting, "Export", false},
+      {Group::qat, "Quantisation-aware training", false},
+      {Group::lut, "Look-up-table layers", false},
+      {Group::kd, "Distillation", false},
+      {Group::optimizer_family, "Other families of optimizers", false},
+  };
+  return groups;
+}
+
+std::vector<Field> fields_of(RunConfig& config) {
+  FieldList list;
+  const auto add = [&list](Group group, auto& part) {
+    list.start_group(static_cast<int>(group));
+    part.visit(list);
+  };
+  add(Group::run, config.run);
+  add(Group::model, config.model);
+  add(Group::conversation, config.conversation);
+  add(Group::generation, config.generation);
+  add(Group::quantisation, config.quantisation);
+  add(Group::finetuning, config.finetuning);
+  add(Group::data, config.data);
+  add(Group::training, config.training);
+  add(Group::optimizer, config.optimizer);
+  add(Group::saving, config.saving);
+  add(Group::tracking, config.tracking);
+  add(Group::preference, config.preference);
+  add(Group::exporting, config.exporting);
+  add(Group::qat, config.qat);
+  add(Group::lut, config.lut);
+  add(Group::kd, config.kd);
+  add(Group::optimizer_family, config.optimizer_family);
+  return list.take();
+}
+
+bool waits_for_code(const Field& field) {
+  return field.is_planned || !config_groups()[static_cast<size_t>(field.group)].is_built;
+}
+
+const std::string& required_model(const RunConfig& config) {
+  if (!config.model.model_name_or_path || config.model.model_name_or_path->empty())
+    fail(ExitCode::configuration,
+         "model_name_or_path is missing: give a model folder, or a Hugging Face id that lies in "
+         "the local hub cache");
+  return *config.model.model_name_or_path;
+}
+
+const std::string& inference_dtype(const RunConfig& config) {
+  return config.run.compute_dtype != "auto" ? config.run.compute_dtype : config.run.infer_dtype;
+}
+
+void check_supported(const RunConfig& config, Groups reads) {
+  std::vector<std::string> problems;
+  RunConfig current = config, defaults;
+  const std::vector<Field> fields = fields_of(current), usual = fields_of(defaults);
+  for (size_t i = 0; i < fields.size(); ++i) {
+    const Field& field = fields[i];
+    if (!reads.has(static_cast<Group>(field.group)) || yaml_of(field) == yaml_of(usual[i]))
+      continue;
+    const std::string later = unsupported_choice(field);
+    if (!later.empty())
+      problems.push_back(concat(place_of(config, field.name), field.name, " = ", later,
+                                ": not supported yet; allowed are ", allowed_text(field)));
+    else if (waits_for_code(field))
+      problems.push_back(concat(place_of(config, field.name), field.name, " = ", yaml_of(field),
+                                ": not supported yet; leave it out or at ", yaml_of(usual[i])));
+  }
+  for (const auto& [name, value] : config.foreign) {
+    const ForeignKey* key = find_foreign(name);
+    if (key && reads.has(key->group))
+      problems.push_back(concat(place_of(config, name), name, " = ", value,
+                                ": not supported: ", key->why, "; leave it out"));
+  }
+  if (!problems.empty()) fail(ExitCode::configuration, joined_problems("", problems));
+}
+
+}  // namespace isogrid

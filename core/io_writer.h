@@ -1,0 +1,95 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "core/hash.h"
+#include "core/io.h"
+
+namespace isogrid {
+
+/// Every call by which we change a disk, one function each, with the kernel's own contract:
+/// -1 and errno on failure. Tests derive from it and let the n-th call fail.
+class IoCalls {
+ public:
+  virtual ~IoCalls() = default;
+  virtual int open(int directory, const char* name, int flags, mode_t mode);
+  virtual int fallocate(int fd, uint64_t size);
+  virtual ssize_t write(int fd, const void* data, size_t size);
+  virtual int fsync(int fd);
+  virtual int close(int fd);
+  virtual int rename(int directory, const char* from, const char* to);
+  virtual int rename_no_replace(int directory, const char* from, const char* to);
+  virtual int mkdir(int directory, const char* name, mode_t mode);
+  virtual int unlink(int directory, const char* name, int flags);
+  static IoCalls& system();
+};
+
+/// A handle on a directory, so that names below it cannot be redirected under our feet.
+class OutputDirectory {
+ public:
+  explicit OutputDirectory(const std::string& path, IoCalls& io = IoCalls::system());
+  OutputDirectory(const OutputDirectory&) = delete;
+  OutputDirectory& operator=(const OutputDirectory&) = delete;
+  ~OutputDirectory();
+  int fd() const { return fd_; }
+  const std::string& path() const { return path_; }
+  IoCalls& io() const { return io_; }
+  void sync() const;
+
+ private:
+  std::string path_;
+  IoCalls& io_;
+  int fd_ = -1;
+};
+
+struct WrittenFile {
+  uint64_t bytes = 0;
+  Sha256Digest sha256{};
+};
+
+/// A new file written front to back and hashed as its bytes leave memory. Until finish() has
+/// returned it is nobody's; dropped earlier, it is unlinked. Never a mapping: on a full disk that
+/// ends in SIGBUS. Every failure is exit code 74 with path, cause, bytes needed and free.
+class OutputFile {
+ public:
+  /// `expected_size` is reserved first, so that a full disk shows before the work; 0 = unknown.
+  OutputFile(const OutputDirectory& directory, std::string name, uint64_t expected_size);
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+  ~OutputFile();
+
+  void append(ByteSpan bytes);
+  uint64_t bytes_so_far() const { return written_.bytes; }
+  /// Flushes, fsyncs and closes.
+  WrittenFile finish();
+
+ private:
+  void write_out(ByteSpan bytes);
+
+  const OutputDirectory& directory_;
+  std::string name_;
+  uint64_t expected_size_;
+  int fd_ = -1;
+  bool finished_ = false;
+  std::vector<std::byte> buffer_;
+  Sha256 hash_;
+  WrittenFile written_;
+};
+
+using FileProducer = std::function<void(OutputFile&)>;
+
+/// Replaces `path` as one event: temporary sibling, fsync, rename, fsync of the folder. Whatever
+/// happens, the old or the new file is there whole. A link at `path` is replaced, not followed.
+WrittenFile write_file_durably(const std::string& path, uint64_t expected_size,
+                               const FileProducer& produce, IoCalls& io = IoCalls::system());
+WrittenFile write_file_durably(const std::string& path, ByteSpan bytes,
+                               IoCalls& io = IoCalls::system());
+
+/// mkdir -p, each new entry fsynced into its parent.
+void make_directories(const std::string& path, IoCalls& io = IoCalls::system());
+
+}  // namespace isogrid

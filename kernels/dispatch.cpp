@@ -1,0 +1,32 @@
+#include "kernels/cpu_features.h"
+#include "kernels/elementwise.h"
+#include "kernels/matvec.h"
+
+namespace isogrid::kernels {
+
+#define ISOGRID_DECLARE_TABLES(isa)                 \
+  namespace isa {                                   \
+  extern const ElementwiseKernels elementwise_table; \
+  extern const MatvecKernels matvec_table;          \
+  }
+ISOGRID_DECLARE_TABLES(baseline)
+#if defined(__x86_64__)
+ISOGRID_DECLARE_TABLES(avx2)
+ISOGRID_DECLARE_TABLES(avx512)
+#define ISOGRID_PICK(isa, table)                           \
+  ((isa) >= Isa::avx512 && best_isa() >= Isa::avx512 ? avx512::table \
+   : (isa) >= Isa::avx2 && best_isa() >= Isa::avx2   ? avx2::table   \
+                                                     : baseline::table)
+#else
+#define ISOGRID_PICK(isa, table) (static_cast<void>(isa), baseline::table)
+#endif
+
+const ElementwiseKernels& elementwise_kernels(Isa isa) {
+  return ISOGRID_PICK(isa, elementwise_table);
+}
+const ElementwiseKernels& elementwise_kernels() { return elementwise_kernels(best_isa()); }
+
+const MatvecKernels& matvec_kernels(Isa isa) { return ISOGRID_PICK(isa, matvec_table); }
+const MatvecKernels& matvec_kernels() { return matvec_kernels(best_isa()); }
+
+}  // namespace isogrid::kernels

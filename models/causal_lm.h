@@ -1,0 +1,52 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "models/attention.h"
+#include "models/kv_cache.h"
+#include "models/decoder_config.h"
+#include "models/projection.h"
+#include "models/rope.h"
+
+namespace isogrid {
+
+/// One decoder block: four projections around one attention.
+struct Block {
+  Projection qkv;      // input norm -> q, k, v
+  Attention attention;
+  Projection output;   // o
+  Projection gate_up;  // post-attention norm -> gate, up
+  Projection down;     // swiglu -> down
+};
+
+/// A decoder with its weights. Plain data: the maths is forward_hidden() and whoever uses the head.
+struct CausalLm {
+  DecoderConfig config;
+  std::shared_ptr<WeightSource> embedding;  // [vocabulary, hidden]
+  std::vector<Block> blocks;
+  RmsNorm final_norm;
+  std::shared_ptr<WeightSource> head;  // [vocabulary, hidden]; the embedding itself when tied
+  at::ScalarType compute = at::kFloat;
+  at::Device device = at::kCPU;
+
+  /// The one list of tensors, under the names of the published checkpoint. A tied head is the
+  /// embedding and appears once.
+  void visit(const TensorVisitor& visitor);
+};
+
+/// The structure for a config, every tensor on the meta device until weights are loaded.
+CausalLm build_model(const DecoderConfig& config);
+
+/// input_ids int64 [tokens], documents laid end to end as `layout` says. Returns the normed hidden
+/// states [tokens, hidden]; logits are their product with `head`, which the caller makes in
+/// chunks of the rows it needs. With grad mode on, a graph is kept for backward(); the model and
+/// the layout must outlive it. With `slots.cache` the tokens are appended to the cache.
+at::Tensor forward_hidden(const CausalLm& model, const at::Tensor& input_ids,
+                          const TokenLayout& layout, const CacheSlots& slots = {});
+
+/// rows [n, hidden] -> logits [n, vocabulary] in the compute type.
+at::Tensor head_logits(const CausalLm& model, const at::Tensor& rows);
+
+}  // namespace isogrid

@@ -1,0 +1,13 @@
+#pragma once
+#include <cstdint>
+
+#include "models/causal_lm.h"
+
+namespace isogrid {
+
+/// Fresh weights for an unloaded model: matrices normal(0, initializer_range), norms one, biases
+/// zero. Each tensor draws from a stream of its own name, so the same seed gives the same model
+/// whatever the order or the number of threads.
+void initialise_randomly(CausalLm& model, uint64_t seed, at::ScalarType type);
+
+}  // namespace isogrid

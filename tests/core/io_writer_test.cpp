@@ -1,0 +1,189 @@
+#include "core/io_writer.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+#include <sys/stat.h>
+
+#include "tests/core/refusal.h"
+#include "tests/core/temporary_directory.h"
+
+namespace isogrid {
+namespace {
+
+/// Fails the n-th call, once or from then on, with an errno or by a short write.
+class FaultyIo : public IoCalls {
+ public:
+  static constexpr int kShortWrite = -1;
+
+  FaultyIo(int at, int error, bool for_good) : at_(at), error_(error), for_good_(for_good) {}
+  int calls() const { return calls_; }
+  bool fired() const { return calls_ >= at_; }
+
+  int open(int d, const char* n, int f, mode_t m) override {
+    return fails() ? -1 : IoCalls::open(d, n, f, m);
+  }
+  int fallocate(int fd, uint64_t size) override {
+    return fails() ? -1 : IoCalls::fallocate(fd, size);
+  }
+  ssize_t write(int fd, const void* data, size_t size) override {
+    if (error_ == kShortWrite) return IoCalls::write(fd, data, is_due() ? (size + 1) / 2 : size);
+    return fails() ? -1 : IoCalls::write(fd, data, size);
+  }
+  int fsync(int fd) override { return fails() ? -1 : IoCalls::fsync(fd); }
+  int close(int fd) override {
+    const bool failed = fails();
+    const int closed = IoCalls::close(fd);
+    return failed ? -1 : closed;  // like the kernel: the descriptor is gone either way
+  }
+  int rename(int d, const char* from, const char* to) override {
+    return fails() ? -1 : IoCalls::rename(d, from, to);
+  }
+  int mkdir(int d, const char* n, mode_t m) override {
+    return fails() ? -1 : IoCalls::mkdir(d, n, m);
+  }
+  int unlink(int d, const char* n, int f) override {
+    return fails() ? -1 : IoCalls::unlink(d, n, f);
+  }
+
+ private:
+  bool fails() {
+    if (error_ == kShortWrite) return false;
+    errno = error_;
+    return is_due();
+  }
+  bool is_due() {
+    ++calls_;
+    return for_good_ ? calls_ >= at_ : calls_ == at_;
+  }
+
+  int at_;
+  int error_;
+  bool for_good_;
+  int calls_ = 0;
+};
+
+std::string big_text(char c) { return std::string(600 << 10, c); }
+
+TEST(WriteFileDurably, ReplacesTheFileAndTellsItsHash) {
+  const TemporaryDirectory folder;
+  const std::string path = folder.write("a", "old");
+  const WrittenFile written = write_file_durably(path, as_bytes("new"));
+  EXPECT_EQ(file_content(path), "new");
+  EXPECT_EQ(written.bytes, 3u);
+  EXPECT_EQ(written.sha256, sha256(as_bytes("new")));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(WriteFileDurably, HashesLargeFilesAsTheyLeave) {
+  const TemporaryDirectory folder;
+  std::string text;
+  for (int i = 0; i < 700'000; ++i) text += std::to_string(i);
+  const WrittenFile written = write_file_durably(folder / "a", text.size(), [&](OutputFile& file) {
+    for (size_t at = 0, step = 1; at < text.size(); at += step, step = step * 3 % 600'011)
+      file.append(as_bytes(text.substr(at, step)));
+  });
+  EXPECT_EQ(file_content(folder / "a"), text);
+  EXPECT_EQ(written.sha256, sha256(as_bytes(text)));
+}
+
+TEST(WriteFileDurably, ReplacesALinkInsteadOfFollowingIt) {
+  const TemporaryDirectory folder;
+  const std::string precious = folder.write("precious", "keep");
+  std::filesystem::create_symlink(precious, folder / "link");
+  write_file_durably(folder / "link", as_bytes("new"));
+  EXPECT_EQ(file_content(precious), "keep");
+  EXPECT_EQ(file_content(folder / "link"), "new");
+}
+
+TEST(WriteFileDurably, GivesTheModeThatUmaskAllows) {
+  const TemporaryDirectory folder;
+  const mode_t before = umask(027);
+  write_file_durably(folder / "a", as_bytes("x"));
+  umask(before);
+  struct stat status {};
+  ASSERT_EQ(stat((folder / "a").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0640u);
+}
+
+struct Fault {
+  const char* name;
+  int error;
+  bool for_good;
+};
+
+class EveryCall : public testing::TestWithParam<Fault> {};
+
+TEST_P(EveryCall, MayFailWithoutTearingAFile) {
+  const Fault fault = GetParam();
+  const TemporaryDirectory folder;
+  const std::string path = folder.write("model", big_text('o'));
+  int points = 0, failures = 0;
+  for (int at = 1;; ++at) {
+    FaultyIo io(at, fault.error, fault.for_good);
+    bool failed = false;
+    try {
+      write_file_durably(path, as_bytes(big_text('n')), io);
+    } catch (const Error& error) {
+      failed = true;
+      EXPECT_EQ(error.code(), ExitCode::io);
+      EXPECT_NE(std::string(error.what()).find(folder.path().string()), std::string::npos);
+    }
+    const std::string content = file_content(path);
+    ASSERT_TRUE(content == big_text('o') || content == big_text('n')) << "torn at call " << at;
+    if (!failed) {
+      ASSERT_EQ(content, big_text('n')) << "lost at call " << at;
+    }
+    write_file_durably(path, as_bytes(big_text('o')));  // the next run works
+    ASSERT_EQ(file_content(path), big_text('o'));
+    failures += failed;
+    points = at;
+    if (!io.fired()) break;
+    ASSERT_LT(at, 200);
+  }
+  EXPECT_GT(points, fault.error == FaultyIo::kShortWrite ? 1 : 8);
+  const bool harmless =
+      fault.error == FaultyIo::kShortWrite || (fault.error == EINTR && !fault.for_good);
+  EXPECT_EQ(failures == 0, harmless) << failures;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Io, EveryCall,
+    testing::Values(Fault{"NoSpaceOnce", ENOSPC, false}, Fault{"NoSpaceForGood", ENOSPC, true},
+                    Fault{"ErrorOnce", EIO, false}, Fault{"ErrorForGood", EIO, true},
+                    Fault{"QuotaOnce", EDQUOT, false}, Fault{"QuotaForGood", EDQUOT, true},
+                    Fault{"FilesOnce", EMFILE, false}, Fault{"FilesForGood", EMFILE, true},
+                    Fault{"InterruptOnce", EINTR, false}, Fault{"InterruptForGood", EINTR, true},
+                    Fault{"ShortOnce", FaultyIo::kShortWrite, false},
+                    Fault{"ShortForGood", FaultyIo::kShortWrite, true}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+TEST(WriteFileDurably, TellsPathCauseNeedAndSpaceWhenTheDiskIsFull) {
+  const TemporaryDirectory folder;
+  FaultyIo io(3, ENOSPC, true);
+  const auto write = [&] { write_file_durably(folder / "model", as_bytes(big_text('n')), io); };
+  expect_refusal(write, ExitCode::io, "model");
+  FaultyIo again(3, ENOSPC, true);
+  expect_refusal([&] { write_file_durably(folder / "m", as_bytes(big_text('n')), again); },
+                 ExitCode::io, "No space left on device; 600 KiB needed, ");
+}
+
+TEST(WriteFileDurably, LeavesNothingBehindWhenTheProducerFails) {
+  const TemporaryDirectory folder;
+  EXPECT_THROW(write_file_durably(folder / "a", 0, [](OutputFile&) { throw std::bad_alloc(); }),
+               std::bad_alloc);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(MakeDirectories, MakesAllOfThemOnce) {
+  const TemporaryDirectory folder;
+  make_directories(folder / "a/b/c/");
+  make_directories(folder / "a/b/c");
+  EXPECT_TRUE(std::filesystem::is_directory(folder / "a/b/c"));
+  folder.write("file", "");
+  expect_refusal([&] { make_directories(folder / "file"); }, ExitCode::io, "File exists");
+}
+
+}  // namespace
+}  // namespace isogrid

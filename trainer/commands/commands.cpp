@@ -1,0 +1,73 @@
+#include "trainer/commands/commands.h"
+
+namespace isogrid {
+namespace {
+
+constexpr Groups model_use{Group::run, Group::model, Group::quantisation};
+constexpr Groups text_use = model_use | Groups{Group::conversation, Group::generation};
+constexpr Groups data_use{Group::run, Group::model, Group::conversation, Group::data};
+constexpr Groups export_use = model_use | Groups{Group::exporting, Group::finetuning};
+
+}  // namespace
+
+std::span<const Command> commands() {
+  // name, what it does, operands (fewest, most),
+  // its own flags, settings it acts on, code
+  // clang-format off
+  static const Command table[] = {
+      {"train", "fine-tune a model as a config says", "", 0, 0,
+       {"config"}, Groups::all(), nullptr},
+      {"prepare", "tokenise the data ahead of a run", "", 0, 0,
+       {"config", "json"}, data_use, nullptr},
+      {"plan", "memory, steps and tokens of a run, without starting it", "", 0, 0,
+       {"config", "json"}, Groups::all(), nullptr},
+      {"generate", "continue a prompt", "", 0, 0,
+       {"config", "prompt", "prompts_file", "json"}, text_use, nullptr},
+      {"chat", "talk with a model", "", 0, 0,
+       {"config"}, text_use, nullptr},
+      {"eval", "loss and perplexity of a text", "", 0, 0,
+       {"config", "text_file", "eval_window", "eval_stride", "json"}, model_use, run_eval},
+      {"logits", "logits of given tokens, as a file", "", 0, 0,
+       {"config", "token_ids", "output"}, model_use, run_logits},
+      {"tokenize", "text to token ids, or back", "", 0, 0,
+       {"config", "decode"}, Group::run, nullptr},
+      {"inspect", "what is in a file, a folder, or the rows of a run", "[FILE_OR_DIR]", 0, 1,
+       {"config", "examples", "layers", "json"}, Group::run, nullptr},
+      {"verify", "check a checkpoint, a run or an export", "DIR", 1, 1,
+       {"json"}, Group::run, nullptr},
+      {"init-model", "write a model of random weights from a config.json", "FROM TO", 2, 2,
+       {}, Group::run, run_init_model},
+      {"export", "write a model for other programs", "", 0, 0,
+       {"config", "json"}, export_use, nullptr},
+      {"convert", "turn one kind of model file into another", "FROM TO", 2, 2,
+       {"outtype", "eval", "json"}, export_use, nullptr},
+      {"imatrix", "importance of weights, measured on text", "", 0, 0,
+       {"config", "text_file", "output"}, model_use, nullptr},
+      {"kd-cache", "write a teacher's best guesses to disk", "", 0, 0,
+       {"config", "json"}, data_use | Groups{Group::kd, Group::quantisation}, nullptr},
+      {"plot", "draw the curves of finished runs", "RUN_OR_CSV...", 1, 64,
+       {"output"}, Group::run, nullptr},
+      {"diff", "the first setting and step in which two runs differ", "RUN1 RUN2", 2, 2,
+       {"json"}, Group::run, nullptr},
+      {"show-batch", "what a run was fed at a step", "RUN", 1, 1,
+       {"step", "json"}, Group::run, nullptr},
+      {"config", "a config with every default written out", "", 0, 0,
+       {"config", "markdown"}, {}, run_config},
+      {"limits", "the sizes beyond which files are refused", "", 0, 0,
+       {}, {}, nullptr},
+      {"version", "versions, commit and processor", "", 0, 0,
+       {}, {}, run_version},
+      {"help", "this page, or a command's own", "[COMMAND]", 0, 1,
+       {}, {}, run_help},
+  };
+  // clang-format on
+  return table;
+}
+
+const Command* find_command(std::string_view name) {
+  for (const Command& command : commands())
+    if (command.name == name) return &command;
+  return nullptr;
+}
+
+}  // namespace isogrid

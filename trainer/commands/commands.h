@@ -1,0 +1,44 @@
+#pragma once
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "configs/run_config.h"
+#include "trainer/command_options.h"
+
+namespace isogrid {
+
+struct Command;
+
+/// A command line, read and checked.
+struct Invocation {
+  const Command* command = nullptr;
+  RunConfig config;
+  CommandOptions options;
+  std::vector<std::string> positional;
+};
+
+/// One word after `trainer`, and everything there is to know about it.
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  std::string_view operands;  // as help shows them: "FROM TO"
+  size_t fewest_operands, most_operands;
+  std::vector<std::string_view> options;  // names of members of CommandOptions
+  Groups reads;                           // settings it acts on
+  int (*run)(const Invocation&);          // the exit code; null: not supported yet
+};
+
+/// The one table of commands.
+std::span<const Command> commands();
+const Command* find_command(std::string_view name);  // null: there is none
+
+int run_config(const Invocation& invocation);
+int run_eval(const Invocation& invocation);
+int run_help(const Invocation& invocation);
+int run_init_model(const Invocation& invocation);
+int run_logits(const Invocation& invocation);
+int run_version(const Invocation& invocation);
+
+}  // namespace isogrid

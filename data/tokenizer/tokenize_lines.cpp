@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "data/tokenizer/json_reader.h"
+#include "core/json_reader.h"
 #include "data/tokenizer/utf8.h"
 
 namespace isogrid {
@@ -97,9 +97,7 @@ struct Share {
       std::vector<int32_t> ids;
       out.clear();
       for (size_t i = first; i < last; ++i) {
-        JsonReader reader(lines[i], what.name, first_number + i);
-        if (const size_t broken = utf8_valid_until(lines[i]); broken < lines[i].size())
-          reader.fail_at(broken, "these bytes are not UTF-8");
+        JsonReader reader(lines[i], what.name, JsonReader::kMaxDepth, first_number + i);
         ids.clear();
         if (what.decode) {
           read_ids(reader, ids);
@@ -117,12 +115,10 @@ struct Share {
   }
 
   static void read_ids(JsonReader& reader, std::vector<int32_t>& ids) {
-    reader.enter_array();
-    while (reader.next_item()) {
-      const size_t place = reader.place();
-      const int64_t id = reader.integer();
-      if (id < 0 || id > INT32_MAX)
-        reader.fail_at(place, concat(id, " is not an id; ids are from 0 to ", INT32_MAX));
+    reader.begin_array();
+    while (reader.next_element()) {
+      const uint64_t id = reader.natural("a token id");
+      if (id > INT32_MAX) reader.refuse(id, " is not an id; they end at ", INT32_MAX);
       ids.push_back(static_cast<int32_t>(id));
     }
     reader.finish();

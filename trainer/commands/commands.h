@@ -39,6 +39,7 @@ int run_eval(const Invocation& invocation);
 int run_help(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);
 int run_logits(const Invocation& invocation);
+int run_tokenize(const Invocation& invocation);
 int run_version(const Invocation& invocation);
 
 }  // namespace isogrid

@@ -100,7 +100,9 @@ OutputDirectory::OutputDirectory(const std::string& path, IoCalls& io) : path_(p
 OutputDirectory::~OutputDirectory() { io_.close(fd_); }
 
 void OutputDirectory::sync() const {
-  if (patiently([&] { return io_.fsync(fd_); }) != 0) fail_write(path_, "fsync", errno, fd_, 0);
+  if (patiently([&] { return io_.fsync(fd_); }) == 0) return;
+  // Some network file systems have no fsync of folders; their renames are durable by themselves.
+  if (errno != EINVAL && errno != EOPNOTSUPP) fail_write(path_, "fsync", errno, fd_, 0);
 }
 
 OutputFile::OutputFile(const OutputDirectory& directory, std::string name, uint64_t expected_size)

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/finite_scan.h"
+#include "core/format.h"
 #include "core/json_reader.h"
 #include "core/manifest.h"
 #include "models/folder.h"
@@ -62,17 +63,17 @@ class Verifier {
 
 std::string summary(const SafetensorsFile& file) {
   const size_t count = file.header().tensors().size();
-  return concat(count, count == 1 ? " tensor, " : " tensors, ", human_size(file.file_size()));
+  return concat(count, count == 1 ? " tensor, " : " tensors, ", human_bytes(file.file_size()));
 }
 
 std::string check_json(const InputDirectory& files, const std::string& name) {
   const MappedFile file(files.open(name), files.shown(name));
   if (file.bytes().size() > kMaxJsonFile)
-    fail(ExitCode::refused_input, files.shown(name), ": allowed are ", human_size(kMaxJsonFile));
+    fail(ExitCode::refused_input, files.shown(name), ": allowed are ", human_bytes(kMaxJsonFile));
   JsonReader reader(as_text(file.bytes()), files.shown(name));
   reader.skip();
   reader.finish();
-  return human_size(file.bytes().size());
+  return human_bytes(file.bytes().size());
 }
 
 std::string check_manifest(const InputDirectory& files) {

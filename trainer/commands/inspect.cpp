@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/format.h"
 #include "core/json.h"
 #include "models/hub_cache.h"
 #include "models/listing.h"
@@ -51,7 +52,7 @@ struct Sum {
   void print(const std::string& what) const {
     std::printf("%-8s %s %s, %s elements, %s\n", what.c_str(), grouped(tensors).c_str(),
                 tensors == 1 ? "tensor" : "tensors", grouped(elements).c_str(),
-                human_size(bytes).c_str());
+                human_bytes(bytes).c_str());
   }
 };
 
@@ -68,7 +69,7 @@ void print_table(const TensorListing& listing) {
   };
   line("name", "dtype", "shape", "size");
   for (const auto& [file, entry] : listing.rows)
-    line(entry.name, dtype_name(entry.dtype), shape_text(entry.shape), human_size(entry.bytes()));
+    line(entry.name, dtype_name(entry.dtype), shape_text(entry.shape), human_bytes(entry.bytes()));
 }
 
 void print_listing(const std::string& path, const TensorListing& listing) {

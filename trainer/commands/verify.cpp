@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/format.h"
 #include "core/io.h"
 #include "core/json.h"
 #include "models/hub_cache.h"
@@ -31,7 +32,7 @@ void print_report(const std::string& path, const Verification& report) {
                 sound ? finding.c_str() : "DAMAGED, see below");
   if (report.sound())
     std::printf("sound: %zu checks, %llu tensors, %s\n", report.checks.size(),
-                static_cast<unsigned long long>(report.tensors), human_size(report.bytes).c_str());
+                static_cast<unsigned long long>(report.tensors), human_bytes(report.bytes).c_str());
 }
 
 }  // namespace

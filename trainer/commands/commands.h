@@ -34,7 +34,9 @@ struct Command {
 std::span<const Command> commands();
 const Command* find_command(std::string_view name);  // null: there is none
 
+int run_chat(const Invocation& invocation);
 int run_config(const Invocation& invocation);
+int run_generate(const Invocation& invocation);
 int run_help(const Invocation& invocation);
 int run_version(const Invocation& invocation);
 

@@ -1,0 +1,24 @@
+#pragma once
+#include "configs/run_config.h"
+#include "models/causal_lm.h"
+#include "models/folder.h"
+
+namespace isogrid {
+
+/// The model a command works with, and the folder it came from.
+struct OpenedModel {
+  ModelFolder folder;
+  CausalLm model;
+};
+
+/// The folder of model_name_or_path: a path, else the local hub cache. Unset: exit code 78.
+std::string model_folder_path(const RunConfig& config);
+
+/// Loads it for inference: device, compute type and threads as the settings say; the type defaults
+/// to the one the weights are stored in.
+OpenedModel open_model(const RunConfig& config);
+
+/// device: auto | cpu | cuda[:n], checked against what this build and machine have.
+at::Device chosen_device(const RunConfig& config);
+
+}  // namespace isogrid

@@ -40,7 +40,7 @@ ChatSession::Reply ChatSession::say(std::string question,
                                     const std::function<bool(const std::string&)>& on_text) {
   std::vector<Message> messages = messages_;
   messages.push_back(
-      {.role = Role::user, .content = std::move(question), .tool_calls = {}, .trained = {}});
+      {.role = Speaker::user, .content = std::move(question), .tool_calls = {}, .trained = {}});
   const std::vector<int32_t> prompt = conversation_ids(plan_, tokenizer_, messages);
   if (prompt.empty()) fail(ExitCode::usage, "there is nothing to answer");
   check_room(prompt.size());
@@ -62,22 +62,21 @@ ChatSession::Reply ChatSession::say(std::string question,
   const std::vector<int32_t>& ids = result.ids.front();
   cached_.insert(cached_.end(), ids.begin(), ids.end());
   cached_.resize(std::min(cached_.size(), static_cast<size_t>(cache_.length(0))));
-  const bool ended =
-      answer.stopped() || !wanted ||
-      (!ids.empty() && std::find(plan_.stop_ids.begin(), plan_.stop_ids.end(), ids.back()) !=
-                           plan_.stop_ids.end());
+  const bool ended = answer.stopped() || !wanted ||
+                     (!ids.empty() && std::find(plan_.stop_ids.begin(), plan_.stop_ids.end(),
+                                                ids.back()) != plan_.stop_ids.end());
   reply.text = answer.shown();
   reply.tokens = ids.size();
   reply.decode_seconds = result.decode_seconds;
   reply.cut_short = !ended;
   messages.push_back(
-      {.role = Role::assistant, .content = reply.text, .tool_calls = {}, .trained = {}});
+      {.role = Speaker::assistant, .content = reply.text, .tool_calls = {}, .trained = {}});
   messages_ = std::move(messages);
   return reply;
 }
 
 void ChatSession::reset() {
-  const bool has_system = !messages_.empty() && messages_.front().role == Role::system;
+  const bool has_system = !messages_.empty() && messages_.front().role == Speaker::system;
   messages_.resize(has_system ? 1 : 0);
 }
 
@@ -85,7 +84,7 @@ void ChatSession::set_system(std::string text) {
   messages_.clear();
   if (text.empty()) return;
   messages_.push_back(
-      {.role = Role::system, .content = std::move(text), .tool_calls = {}, .trained = {}});
+      {.role = Speaker::system, .content = std::move(text), .tool_calls = {}, .trained = {}});
 }
 
 }  // namespace isogrid

@@ -52,9 +52,7 @@ const std::vector<Marks>& marks() {
 
 }  // namespace
 
-std::span<const ChatTemplate* const> chat_templates() {
-  return kTemplates;
-}
+std::span<const ChatTemplate* const> chat_templates() { return kTemplates; }
 
 const ChatTemplate& chat_template(std::string_view name) {
   std::vector<std::string_view> names;
@@ -64,8 +62,8 @@ const ChatTemplate& chat_template(std::string_view name) {
     names.push_back(layout->name);
     list.append(list.empty() ? "" : ", ").append(layout->name);
   }
-  fail(ExitCode::configuration, "template: came ", name, suggestion(name, names),
-       "; allowed are ", list);
+  fail(ExitCode::configuration, "template: came ", name, suggestion(name, names), "; allowed are ",
+       list);
 }
 
 RecognisedTemplate recognise_chat_template(std::string_view jinja_source) {

@@ -43,7 +43,8 @@ TEST_F(InputLinesTest, ComeOneByOneAndTheLastNeedsNoNewline) {
 }
 
 TEST_F(InputLinesTest, ASignalInterruptsAWaitAndTheInputGoesOn) {
-  struct sigaction action {}, before {};
+  struct sigaction action {
+  }, before{};
   action.sa_handler = [](int) {};
   ::sigaction(SIGUSR1, &action, &before);
   InputLines lines(ends_[0]);

@@ -29,12 +29,12 @@ TEST_F(PromptsTest, JsonHoldsTextsAndConversations) {
       R"("a\nb")", R"({"prompt": "c", "system": "S"})",
       R"({"messages": [{"role": "user", "content": "d"}, {"role": "assistant", "content": "e"},
           {"role": "user", "content": "f"}]})"};
-  const auto list = read_prompts(
-      file("p.json", "[" + entries[0] + "," + entries[1] + "," + entries[2] + "]"));
+  const auto list =
+      read_prompts(file("p.json", "[" + entries[0] + "," + entries[1] + "," + entries[2] + "]"));
   ASSERT_EQ(list.size(), 3u);
   EXPECT_EQ(list[0].messages[0].content, "a\nb");
   EXPECT_TRUE(list[0].is_text());
-  EXPECT_EQ(list[1].messages[0].role, Role::system);
+  EXPECT_EQ(list[1].messages[0].role, Speaker::system);
   EXPECT_FALSE(list[1].is_text());
   EXPECT_EQ(list[2].messages.size(), 3u);
   EXPECT_EQ(read_prompts(file("p.jsonl", entries[0] + "\n" + entries[1] + "\n")).size(), 2u);

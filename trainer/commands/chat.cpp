@@ -108,8 +108,10 @@ class ChatLoop {
         say_dim(concat("the template ", session_.plan().layout->name, " knows no thinking\n"));
       }
     } else {
-      if (name != "/help") say_dim(concat(words, ": not known. A question that starts with / is "
-                                                 "typed with a blank before it\n"));
+      if (name != "/help")
+        say_dim(concat(words,
+                       ": not known. A question that starts with / is "
+                       "typed with a blank before it\n"));
       std::fputs(inked(stderr, Ink::plain, kChatHelp).c_str(), stderr);
     }
   }

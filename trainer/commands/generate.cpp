@@ -92,8 +92,8 @@ void print_json(const Written& written, bool as_list) {
 void print_answers(const std::vector<Prompt>& prompts, const Written& written) {
   for (size_t i = 0; i < prompts.size(); ++i) {
     const std::string& question = prompts[i].messages.back().content;
-    std::printf("%s%s\n%s\n", i > 0 ? "\n" : "",
-                inked(stdout, Ink::bold, "> " + question).c_str(), written.texts[i].c_str());
+    std::printf("%s%s\n%s\n", i > 0 ? "\n" : "", inked(stdout, Ink::bold, "> " + question).c_str(),
+                written.texts[i].c_str());
   }
 }
 

@@ -9,16 +9,16 @@ namespace {
 
 constexpr uint64_t kLargestPrompts = uint64_t{256} << 20;
 
-Role role_named(const std::string& name, const std::string& place) {
-  if (name == "system") return Role::system;
-  if (name == "user") return Role::user;
-  if (name == "assistant") return Role::assistant;
-  if (name == "tool") return Role::tool;
+Speaker role_named(const std::string& name, const std::string& place) {
+  if (name == "system") return Speaker::system;
+  if (name == "user") return Speaker::user;
+  if (name == "assistant") return Speaker::assistant;
+  if (name == "tool") return Speaker::tool;
   fail(ExitCode::refused_input, place, ": role ", name,
        "; allowed are system, user, assistant, tool");
 }
 
-Message spoken(Role role, std::string content) {
+Message spoken(Speaker role, std::string content) {
   return {.role = role, .content = std::move(content), .tool_calls = {}, .trained = {}};
 }
 
@@ -36,8 +36,9 @@ Prompt prompt_of(const Json& value, const std::string& place) {
     if (prompt.messages.empty()) fields.refuse("messages", "at least one message");
     return prompt;
   }
-  if (fields.has("system")) prompt.messages.push_back(spoken(Role::system, fields.string("system")));
-  prompt.messages.push_back(spoken(Role::user, fields.string("prompt")));
+  if (fields.has("system"))
+    prompt.messages.push_back(spoken(Speaker::system, fields.string("system")));
+  prompt.messages.push_back(spoken(Speaker::user, fields.string("prompt")));
   return prompt;
 }
 
@@ -56,7 +57,7 @@ void each_line(const std::string& text, const Take& take) {
 }  // namespace
 
 Prompt text_prompt(std::string text, std::string place) {
-  return {.messages = {spoken(Role::user, std::move(text))}, .place = std::move(place)};
+  return {.messages = {spoken(Speaker::user, std::move(text))}, .place = std::move(place)};
 }
 
 std::vector<Prompt> read_prompts(const std::string& path) {

@@ -11,7 +11,7 @@ struct Prompt {
   std::vector<Message> messages;
   std::string place;  // for messages to the user
 
-  bool is_text() const { return messages.size() == 1 && messages[0].role == Role::user; }
+  bool is_text() const { return messages.size() == 1 && messages[0].role == Speaker::user; }
 };
 
 Prompt text_prompt(std::string text, std::string place);

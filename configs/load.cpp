@@ -88,7 +88,7 @@ class Loader {
     if (!wrong.empty())
       return problem(value_place, concat(name, ": ", wrong, misplaced_keys(node)));
     if (const std::string inside = misplaced_keys(node); !inside.empty())
-      return problem(value_place, concat(name, inside));
+      return problem(value_place, concat(name, ": a mapping came", inside));
     const std::string value = yaml_of(field);
     const auto [said, is_first] = spoken_.try_emplace(field.name, Said{name, place, value});
     if (!is_first && said->second.value != value)
@@ -122,7 +122,7 @@ class Loader {
 
   void set_foreign(const ForeignKey& key, const YamlNode& node, const std::string& place) {
     if (const std::string inside = misplaced_keys(node); !inside.empty())
-      return problem(place, concat(key.name, inside));
+      return problem(place, concat(key.name, ": a mapping came", inside));
     loaded_.config.places[std::string(key.name)] = place;
     loaded_.config.foreign.erase(std::string(key.name));
     if (key.is_hint)

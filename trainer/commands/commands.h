@@ -40,7 +40,9 @@ int run_eval(const Invocation& invocation);
 int run_generate(const Invocation& invocation);
 int run_help(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);
+int run_inspect(const Invocation& invocation);
 int run_logits(const Invocation& invocation);
+int run_verify(const Invocation& invocation);
 int run_version(const Invocation& invocation);
 
 }  // namespace isogrid

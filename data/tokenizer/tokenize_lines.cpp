@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "data/tokenizer/json_reader.h"
+#include "core/json_reader.h"
 #include "data/tokenizer/utf8.h"
 
 namespace isogrid {
@@ -66,6 +66,12 @@ class LineChunks {
   std::vector<std::string_view> lines_;
 };
 
+void append_escape(std::string& out, char32_t code) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  out.append("\\u");
+  for (int shift = 12; shift >= 0; shift -= 4) out.push_back(kHex[code >> shift & 15]);
+}
+
 void append_ids(std::string& out, const std::vector<int32_t>& ids) {
   out.push_back('[');
   char digits[16];
@@ -91,9 +97,7 @@ struct Share {
       std::vector<int32_t> ids;
       out.clear();
       for (size_t i = first; i < last; ++i) {
-        JsonReader reader(lines[i], what.name, first_number + i);
-        if (const size_t broken = utf8_valid_until(lines[i]); broken < lines[i].size())
-          reader.fail_at(broken, "these bytes are not UTF-8");
+        JsonReader reader(lines[i], what.name, JsonReader::kMaxDepth, first_number + i);
         ids.clear();
         if (what.decode) {
           read_ids(reader, ids);
@@ -111,12 +115,10 @@ struct Share {
   }
 
   static void read_ids(JsonReader& reader, std::vector<int32_t>& ids) {
-    reader.enter_array();
-    while (reader.next_item()) {
-      const size_t place = reader.place();
-      const int64_t id = reader.integer();
-      if (id < 0 || id > INT32_MAX)
-        reader.fail_at(place, concat(id, " is not an id; ids are from 0 to ", INT32_MAX));
+    reader.begin_array();
+    while (reader.next_element()) {
+      const uint64_t id = reader.natural("a token id");
+      if (id > INT32_MAX) reader.refuse(id, " is not an id; they end at ", INT32_MAX);
       ids.push_back(static_cast<int32_t>(id));
     }
     reader.finish();
@@ -126,21 +128,20 @@ struct Share {
 }  // namespace
 
 void append_json_string(std::string& out, std::string_view text) {
-  constexpr std::string_view kHex = "0123456789abcdef";
   out.push_back('"');
-  for (const char c : text) {
-    const auto code = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (c == '\n') {
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Char c = utf8_char(text, at);
+    // Controls, and what many programs end a line at: one JSON text stays one line.
+    const bool escaped = c.code < 0x20 || c.code == 0x7F || c.code == 0x85 || c.code == 0x2028 ||
+                         c.code == 0x2029;
+    if (c.code == '"' || c.code == '\\') out.push_back('\\');
+    if (c.code == '\n')
       out.append("\\n");
-    } else if (code < 0x20 || code == 0x7F) {
-      out.append("\\u00").push_back(kHex[code >> 4]);
-      out.push_back(kHex[code & 15]);
-    } else {
-      out.push_back(c);
-    }
+    else if (escaped)
+      append_escape(out, c.code);
+    else
+      out.append(text, at, c.bytes);
+    at += c.bytes;
   }
   out.push_back('"');
 }

@@ -20,7 +20,7 @@ struct TokenizeLines {
   void run(const Tokenizer& tokenizer, std::istream& in, std::ostream& out) const;
 };
 
-/// `text` as a JSON string with its quotes.
+/// `text`, which must be UTF-8, as a JSON string with its quotes, free of line ends of any kind.
 void append_json_string(std::string& out, std::string_view text);
 
 }  // namespace isogrid

@@ -30,7 +30,7 @@ std::span<const Command> commands() {
       {"logits", "logits of given tokens, as a file", "", 0, 0,
        {"config", "token_ids", "output"}, model_use, run_logits},
       {"tokenize", "text to token ids, or back", "", 0, 0,
-       {"config", "decode"}, Group::run, nullptr},
+       {"config", "decode"}, model_use, run_tokenize},
       {"inspect", "what is in a file, a folder, or the rows of a run", "[FILE_OR_DIR]", 0, 1,
        {"config", "examples", "layers", "json"}, Group::run, run_inspect},
       {"verify", "check a checkpoint, a run or an export", "DIR", 1, 1,

@@ -42,6 +42,7 @@ int run_help(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);
 int run_inspect(const Invocation& invocation);
 int run_logits(const Invocation& invocation);
+int run_tokenize(const Invocation& invocation);
 int run_verify(const Invocation& invocation);
 int run_version(const Invocation& invocation);
 

@@ -1,3 +1,4 @@
+#include "kernels/attention.h"
 #include "kernels/cpu_features.h"
 #include "kernels/elementwise.h"
 #include "kernels/matvec.h"
@@ -6,6 +7,7 @@ namespace isogrid::kernels {
 
 #define ISOGRID_DECLARE_TABLES(isa)                 \
   namespace isa {                                   \
+  extern const AttentionKernels attention_table;    \
   extern const ElementwiseKernels elementwise_table; \
   extern const MatvecKernels matvec_table;          \
   }
@@ -28,5 +30,8 @@ const ElementwiseKernels& elementwise_kernels() { return elementwise_kernels(bes
 
 const MatvecKernels& matvec_kernels(Isa isa) { return ISOGRID_PICK(isa, matvec_table); }
 const MatvecKernels& matvec_kernels() { return matvec_kernels(best_isa()); }
+
+const AttentionKernels& attention_kernels(Isa isa) { return ISOGRID_PICK(isa, attention_table); }
+const AttentionKernels& attention_kernels() { return attention_kernels(best_isa()); }
 
 }  // namespace isogrid::kernels

@@ -1,5 +1,6 @@
 #include "models/attention.h"
 
+#include <ATen/Context.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
@@ -47,6 +48,7 @@ class AttentionTest : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     const Case& c = GetParam();
+    at::manual_seed(7);
     attention = attention_of(c);
     layout = lay_out(config_of(c), c.ends, {}, at::kCPU);
     const int64_t tokens = c.ends.back();
@@ -141,6 +143,9 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Case{at::kFloat, 4, 2, 16, 0, true, true, {5, 6, 40}},
                     Case{at::kFloat, 3, 3, 10, 0, false, true, {7}},
                     Case{at::kFloat, 9, 3, 64, 0, false, false, {129}},
+                    Case{at::kFloat, 6, 2, 80, 0, false, true, {1, 66, 200}},
+                    Case{at::kFloat, 5, 5, 130, 70, false, true, {300}},
+                    Case{at::kFloat, 8, 1, 256, 0, true, true, {97}},
                     Case{at::kFloat, 4, 1, 8, 7, true, true, {20, 23, 700}},
                     Case{at::kFloat, 2, 1, 6, 300, false, true, {900}},
                     Case{at::kDouble, 4, 2, 6, 3, true, true, {11, 12}},

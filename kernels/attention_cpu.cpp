@@ -27,8 +27,11 @@ int64_t runs(const AttentionShape& s) {
 }
 
 Unit unit_at(const AttentionShape& s, int64_t index) {
-  // Late queries see more keys: they come first, so that threads end together.
-  const int64_t run = runs(s) - 1 - index / s.kv_heads, begin = run * kQueriesPerUnit;
+  // Late queries see more keys: a late run and an early one in turn, so that threads which take
+  // equal shares of the units end together.
+  const int64_t turn = index / s.kv_heads;
+  const int64_t run = turn % 2 == 0 ? runs(s) - 1 - turn / 2 : turn / 2;
+  const int64_t begin = run * kQueriesPerUnit;
   return {index % s.kv_heads, begin, smaller(s.queries, begin + kQueriesPerUnit)};
 }
 

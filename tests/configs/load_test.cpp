@@ -43,7 +43,7 @@ TEST(Defaults, AreThoseOfLlamaFactory) {
 }
 
 TEST(Values, HaveOneMeaningOrAreRefused) {
-  EXPECT_EQ(value_after("learning_rate: 2e-4", "learning_rate"), "0.0002");
+  EXPECT_EQ(value_after("learning_rate: 2e-4", "learning_rate"), "2e-04");
   EXPECT_EQ(value_after("max_samples: 1_000", "max_samples"), "1000");
   EXPECT_EQ(value_after("lora_rank: 0o17", "lora_rank"), "15");
   EXPECT_EQ(value_after("bf16: yes", "bf16"), "true");
@@ -232,7 +232,7 @@ TEST(Overrides, MayBeListsAndMappingsInYamlsOwnForm) {
 TEST(Overrides, AreCheckedLikeTheFile) {
   const auto problems = loaded_from("", {{"lora_rnak", "4", "lora_rnak=4"},
                                          {"lora_rank", "x", "--lora_rank"},
-                                         {"dataset", "[a", "--dataset"},
+                                         {"dataset", "['a", "--dataset"},
                                          {"run_name", "\xFF", "--run_name"}})
                             .problems;
   ASSERT_EQ(problems.size(), 4u);

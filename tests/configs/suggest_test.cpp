@@ -19,8 +19,8 @@ TEST(Suggestion, NamesTheNearest) {
   EXPECT_EQ(suggestion("APPLE", fruit), "; did you mean apple?");
   EXPECT_EQ(suggestion("plum-tree", fruit), "; did you mean plum_tree?");
   EXPECT_EQ(suggestion("garden.plum_tree", fruit), "; did you mean plum_tree?");
-  EXPECT_EQ(suggestion("peac", fruit), "; did you mean peach?");
-  EXPECT_EQ(suggestion("peah", fruit), "; did you mean pear or peach?");
+  EXPECT_EQ(suggestion("pech", fruit), "; did you mean peach?");
+  EXPECT_EQ(suggestion("peac", fruit), "; did you mean pear or peach?");
   EXPECT_EQ(suggestion("submarine", fruit), "");
   EXPECT_EQ(suggestion("", fruit), "");
 }

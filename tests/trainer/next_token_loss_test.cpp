@@ -69,7 +69,8 @@ TEST(NextTokenLoss, CutsLongBatchesIntoChunksWithoutAChange) {
       next_token_loss_composition(hidden, head.resident(at::kFloat), rows, labels);
   expected.mean().backward();
   EXPECT_LE(relative_difference(loss, expected), 2e-5);
-  EXPECT_LE(relative_difference(gradient, hidden.grad()), 2e-5);
+  // Each gradient is a float32 sum of 200,000 terms, in another order on either side.
+  EXPECT_LE(relative_difference(gradient, hidden.grad()), 1e-4);
 }
 
 }  // namespace

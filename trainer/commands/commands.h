@@ -34,8 +34,10 @@ struct Command {
 std::span<const Command> commands();
 const Command* find_command(std::string_view name);  // null: there is none
 
+int run_chat(const Invocation& invocation);
 int run_config(const Invocation& invocation);
 int run_eval(const Invocation& invocation);
+int run_generate(const Invocation& invocation);
 int run_help(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);
 int run_inspect(const Invocation& invocation);

@@ -35,8 +35,8 @@ size_t spaces_end(std::string_view text, size_t at) {
 }  // namespace
 
 void AddedTokenFinder::add(std::string_view pattern, const AddedToken& token) {
-  patterns_.push_back({std::string(pattern), token.id, token.single_word, token.lstrip,
-                       token.rstrip});
+  patterns_.push_back(
+      {std::string(pattern), token.id, token.single_word, token.lstrip, token.rstrip});
 }
 
 void AddedTokenFinder::build() {
@@ -44,7 +44,8 @@ void AddedTokenFinder::build() {
                    [](const Pattern& a, const Pattern& b) { return a.text < b.text; });
   const auto same = [](const Pattern& a, const Pattern& b) { return a.text == b.text; };
   patterns_.erase(std::unique(patterns_.begin(), patterns_.end(), same), patterns_.end());
-  for (const Pattern& pattern : patterns_) starts_[static_cast<unsigned char>(pattern.text[0])] = true;
+  for (const Pattern& pattern : patterns_)
+    starts_[static_cast<unsigned char>(pattern.text[0])] = true;
 }
 
 // The patterns that share the text's first k bytes are a range of the ordered list: it is narrowed
@@ -69,8 +70,8 @@ size_t AddedTokenFinder::longest_at(std::string_view text, size_t at, const Patt
 }
 
 void AddedTokenFinder::find(std::string_view text, std::vector<AddedMatch>& matches) const {
-  size_t done = 0;        // text up to here is in the result
-  size_t spaces_to = 0;   // a token that strips took white space up to here
+  size_t done = 0;       // text up to here is in the result
+  size_t spaces_to = 0;  // a token that strips took white space up to here
   for (size_t at = 0; at < text.size();) {
     const Pattern* token = nullptr;
     if (!starts_[static_cast<unsigned char>(text[at])] || !longest_at(text, at, token)) {

@@ -53,8 +53,8 @@ void BpeModel::encode(std::string_view piece, BpeScratch& scratch,
     fail(ExitCode::refused_input, "a piece of text of ", piece.size(),
          " bytes without a place to split it: at most 2 GiB can be encoded");
   if (options_.ignore_merges) {
-    const int32_t whole = options_.byte_level ? vocabulary_.find(to_byte_alphabet(piece))
-                                              : vocabulary_.find(piece);
+    const int32_t whole =
+        options_.byte_level ? vocabulary_.find(to_byte_alphabet(piece)) : vocabulary_.find(piece);
     if (whole != Vocabulary::kNone) return ids.push_back(whole);
   }
   scratch.symbols.clear();

@@ -7,8 +7,8 @@ SectionFields::SectionFields(JsonReader object, std::string path)
     : object_(object), place_(object_.place()), path_(std::move(path)) {
   JsonReader reader = object_;
   if (reader.peek() != JsonKind::object)
-    reader.refuse(concat(path_.empty() ? "the file" : path_, " is ",
-                            describe(reader.peek()), "; an object is needed"));
+    reader.refuse(concat(path_.empty() ? "the file" : path_, " is ", describe(reader.peek()),
+                         "; an object is needed"));
   reader.begin_object();
   for (std::string_view key; reader.next_key(key);) {
     if (!places_.emplace(key, reader.place()).second)
@@ -29,7 +29,8 @@ bool SectionFields::has(std::string_view key) const {
 
 JsonReader SectionFields::at(std::string_view key) const {
   const size_t* place = find(key);
-  if (!place) object_.at(place_).refuse(concat(path_, path_.empty() ? "" : ".", key, " is missing"));
+  if (!place)
+    object_.at(place_).refuse(concat(path_, path_.empty() ? "" : ".", key, " is missing"));
   return object_.at(*place);
 }
 
@@ -64,8 +65,8 @@ uint64_t SectionFields::natural(std::string_view key) const {
 
 namespace {
 
-void append_steps(JsonReader section, const std::string& path, std::string_view list_key,
-                  int depth, std::vector<SectionFields>& steps) {
+void append_steps(JsonReader section, const std::string& path, std::string_view list_key, int depth,
+                  std::vector<SectionFields>& steps) {
   SectionFields step(section, path);
   if (step.text("type") != "Sequence") {
     if (steps.size() == kTokenizerSteps)
@@ -86,7 +87,7 @@ void append_steps(JsonReader section, const std::string& path, std::string_view 
 }  // namespace
 
 std::vector<SectionFields> read_steps(JsonReader section, const std::string& path,
-                                   std::string_view list_key) {
+                                      std::string_view list_key) {
   std::vector<SectionFields> steps;
   append_steps(section, path, list_key, 0, steps);
   return steps;

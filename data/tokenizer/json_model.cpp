@@ -10,7 +10,7 @@ Vocabulary read_vocabulary(const SectionFields& model) {
   JsonReader reader = model.at("vocab");
   if (reader.peek() != JsonKind::object)
     model.refuse("vocab", concat(" is ", describe(reader.peek()),
-                               "; an object of tokens and ids is needed"));
+                                 "; an object of tokens and ids is needed"));
   Vocabulary vocabulary;
   uint64_t largest = 0;
   reader.begin_object();
@@ -30,7 +30,7 @@ Vocabulary read_vocabulary(const SectionFields& model) {
   }
   if (vocabulary.count() > 0 && !tokenizer_id_is_dense(largest, vocabulary.count()))
     model.refuse("vocab", concat(": the largest id is ", largest, ", but there are only ",
-                               vocabulary.count(), " tokens"));
+                                 vocabulary.count(), " tokens"));
   return vocabulary;
 }
 
@@ -57,8 +57,8 @@ struct MergeReader {
   int32_t id_of(std::string_view token, size_t place) const {
     const int32_t id = vocabulary.find(token);
     if (id == Vocabulary::kNone)
-      reader.at(place).refuse(concat("model.merges[", index, "]: '", token,
-                                   "' is not in model.vocab"));
+      reader.at(place).refuse(
+          concat("model.merges[", index, "]: '", token, "' is not in model.vocab"));
     return id;
   }
 
@@ -85,7 +85,7 @@ struct MergeReader {
     const size_t space = line.find(' ');
     if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos)
       reader.at(place).refuse(concat("model.merges[", index, "] = '", line,
-                                   "': two tokens with one space between are needed"));
+                                     "': two tokens with one space between are needed"));
     ids[0] = id_of(line.substr(0, space), place);
     ids[1] = id_of(line.substr(space + 1), place);
     joined.assign(line.substr(0, space)).append(line.substr(space + 1));

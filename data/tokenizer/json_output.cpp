@@ -73,8 +73,8 @@ void add_metaspace_decoder(const SectionFields& step, TokenizerParts& parts) {
   const std::string mark = step.text("replacement");
   if (mark.empty() || utf8_char(mark, 0).bytes != mark.size())
     step.refuse("replacement", concat(" is '", mark, "'; one character is needed"));
-  const bool never = step.text("prepend_scheme", "always") == "never" ||
-                     !step.flag("add_prefix_space", true);
+  const bool never =
+      step.text("prepend_scheme", "always") == "never" || !step.flag("add_prefix_space", true);
   if (!never) parts.decoder.first_token_drops = mark;
   parts.decoder.replacements.emplace_back(mark, " ");
 }
@@ -99,8 +99,9 @@ void read_post_processor(JsonReader section, TokenizerParts& parts) {
       parts.framed_before.insert(parts.framed_before.begin(), token_and_id(step, "cls"));
       parts.framed_behind.push_back(token_and_id(step, "sep"));
     } else if (type != "ByteLevel") {
-      step.refuse("type", concat(" is '", type, "'; TemplateProcessing, BertProcessing, "
-                               "RobertaProcessing, ByteLevel and Sequence are supported"));
+      step.refuse("type", concat(" is '", type,
+                                 "'; TemplateProcessing, BertProcessing, "
+                                 "RobertaProcessing, ByteLevel and Sequence are supported"));
     }
   }
 }
@@ -126,8 +127,9 @@ void read_decoder(JsonReader section, TokenizerParts& parts) {
     } else if (type == "Strip" && parts.decoder.strip.empty()) {
       add_strip(step, fused, parts);
     } else {
-      step.refuse("type", concat(" is '", type, "' at this place; supported are ByteLevel alone, or "
-                               "Metaspace, Replace, ByteFallback, Fuse, Strip in this order"));
+      step.refuse("type", concat(" is '", type,
+                                 "' at this place; supported are ByteLevel alone, or "
+                                 "Metaspace, Replace, ByteFallback, Fuse, Strip in this order"));
     }
   }
 }

@@ -10,13 +10,20 @@ constexpr std::string_view kGpt2Pattern =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 PreStep prefix_step(std::string text, bool only_at_start) {
-  return {.kind = PreStep::Kind::prefix, .text = std::move(text), .replaced = {},
-          .only_at_start = only_at_start, .pattern = {}};
+  return {.kind = PreStep::Kind::prefix,
+          .text = std::move(text),
+          .replaced = {},
+          .only_at_start = only_at_start,
+          .pattern = {}};
 }
 
 PreStep split_step(SplitPattern pattern, SplitBehavior behavior, bool invert = false) {
-  return {.kind = PreStep::Kind::split, .text = {}, .replaced = {}, .pattern = std::move(pattern),
-          .behavior = behavior, .invert = invert};
+  return {.kind = PreStep::Kind::split,
+          .text = {},
+          .replaced = {},
+          .pattern = std::move(pattern),
+          .behavior = behavior,
+          .invert = invert};
 }
 
 SplitPattern known_pattern(const SectionFields& step, std::string_view regex) {
@@ -24,8 +31,8 @@ SplitPattern known_pattern(const SectionFields& step, std::string_view regex) {
   std::optional<SplitPattern> pattern = SplitPattern::from_regex(regex, unknown);
   if (!pattern)
     step.refuse("pattern", concat(": the part '", unknown, "' of the regular expression '", regex,
-                                "' is not one of the known ones; report the model to have it "
-                                "added (docs/decisions.md says why patterns are a list)"));
+                                  "' is not one of the known ones; report the model to have it "
+                                  "added (docs/decisions.md says why patterns are a list)"));
   return *pattern;
 }
 
@@ -37,19 +44,20 @@ std::pair<std::string, bool> read_pattern(const SectionFields& step) {
   if (text.empty()) step.refuse("pattern", " is empty");
   if (text.size() > kTokenizerPieceBytes)
     step.refuse("pattern", concat(" has ", text.size(), " bytes; at most ", kTokenizerPieceBytes,
-                                " are allowed"));
+                                  " are allowed"));
   return {std::move(text), regex};
 }
 
 void add_split(const SectionFields& step, TokenizerParts& parts) {
-  constexpr std::array<std::string_view, 5> kNames = {
-      "Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"};
+  constexpr std::array<std::string_view, 5> kNames = {"Isolated", "Removed", "Contiguous",
+                                                      "MergedWithPrevious", "MergedWithNext"};
   const std::string behavior = step.text("behavior");
   size_t kind = 0;
   while (kind < kNames.size() && kNames[kind] != behavior) ++kind;
   if (kind == kNames.size())
-    step.refuse("behavior", concat(" is '", behavior, "'; Isolated, Removed, Contiguous, "
-                                 "MergedWithPrevious and MergedWithNext are supported"));
+    step.refuse("behavior", concat(" is '", behavior,
+                                   "'; Isolated, Removed, Contiguous, "
+                                   "MergedWithPrevious and MergedWithNext are supported"));
   const auto [text, regex] = read_pattern(step);
   parts.pre_tokenizer.push_back(
       split_step(regex ? known_pattern(step, text) : SplitPattern::from_literal(text),
@@ -57,8 +65,12 @@ void add_split(const SectionFields& step, TokenizerParts& parts) {
 }
 
 void add_digits(const SectionFields& step, TokenizerParts& parts) {
-  const Matcher digit{.kind = MatcherKind::run, .prefix = {}, .body = {.classes = kDigit},
-                      .most = 1, .tail = {}, .literal = {}};
+  const Matcher digit{.kind = MatcherKind::run,
+                      .prefix = {},
+                      .body = {.classes = kDigit},
+                      .most = 1,
+                      .tail = {},
+                      .literal = {}};
   const bool individual = step.flag("individual_digits", false);
   parts.pre_tokenizer.push_back(
       split_step(SplitPattern::from_matcher(digit),
@@ -114,11 +126,11 @@ void add_normal_step(const SectionFields& step, TokenizerParts& parts) {
     const auto [text, regex] = read_pattern(step);
     if (regex)
       step.refuse("pattern", concat(": the regular expression '", text,
-                                  "' is not supported, only {\"String\": ...} is"));
+                                    "' is not supported, only {\"String\": ...} is"));
     parts.normalizer.push_back({NormalStep::Kind::replace, step.text("content"), text});
   } else {
-    step.refuse("type", concat(" is '", type,
-                             "'; NFC, NFD, Prepend, Replace and Sequence are supported"));
+    step.refuse("type",
+                concat(" is '", type, "'; NFC, NFD, Prepend, Replace and Sequence are supported"));
   }
 }
 
@@ -145,8 +157,9 @@ bool read_pre_tokenizer(JsonReader section, TokenizerParts& parts) {
       add_byte_level(step, parts);
       bytes = true;
     } else {
-      step.refuse("type", concat(" is '", type, "'; Split, Digits, Metaspace, ByteLevel and "
-                               "Sequence are supported"));
+      step.refuse("type", concat(" is '", type,
+                                 "'; Split, Digits, Metaspace, ByteLevel and "
+                                 "Sequence are supported"));
     }
   }
   return bytes;

@@ -24,9 +24,11 @@ void refuse_other_kinds(const SentencePieceModel& model, bool prefix, const std:
          "' rewrites characters by a map of ", model.charsmap.size(),
          " bytes; only identity is supported");
   if (model.remove_extra_whitespaces || !model.escape_whitespaces)
-    fail(ExitCode::refused_input, name, ": normalizer_spec.remove_extra_whitespaces and "
-         "escape_whitespaces are ", model.remove_extra_whitespaces, " and ",
-         model.escape_whitespaces, "; only 0 and 1 are supported");
+    fail(ExitCode::refused_input, name,
+         ": normalizer_spec.remove_extra_whitespaces and "
+         "escape_whitespaces are ",
+         model.remove_extra_whitespaces, " and ", model.escape_whitespaces,
+         "; only 0 and 1 are supported");
   if (model.add_dummy_prefix != prefix)
     fail(ExitCode::refused_input, name, ": normalizer_spec.add_dummy_prefix is ",
          model.add_dummy_prefix, ", which contradicts add_prefix_space of ", kConfigFile);
@@ -134,10 +136,16 @@ void add_prefix_and_decoder(const std::string& scheme, TokenizerParts& parts) {
   parts.pre_tokenizer.push_back(
       {.kind = PreStep::Kind::replace, .text = mark, .replaced = " ", .pattern = {}});
   if (scheme != "never")
-    parts.pre_tokenizer.push_back({.kind = PreStep::Kind::prefix, .text = mark, .replaced = {},
-                                   .only_at_start = scheme == "first", .pattern = {}});
-  parts.decoder = {.kind = DecoderSteps::Kind::pieces, .replacements = {{mark, " "}},
-                   .first_token_drops = {}, .byte_fallback = true, .strip = " ",
+    parts.pre_tokenizer.push_back({.kind = PreStep::Kind::prefix,
+                                   .text = mark,
+                                   .replaced = {},
+                                   .only_at_start = scheme == "first",
+                                   .pattern = {}});
+  parts.decoder = {.kind = DecoderSteps::Kind::pieces,
+                   .replacements = {{mark, " "}},
+                   .first_token_drops = {},
+                   .byte_fallback = true,
+                   .strip = " ",
                    .strip_most = scheme == "never" ? 0u : 1u};
 }
 

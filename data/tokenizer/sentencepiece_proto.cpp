@@ -85,13 +85,14 @@ SentencePieceModel::Piece parse_piece(std::string_view bytes, const std::string&
     if (reader.field == 1) piece.text = reader.bytes_value();
     if (reader.field != 3) continue;
     const uint64_t type = reader.number_value();
-    if (type < 1 || type > 6) reader.refuse(concat("type ", type, " of piece ", id, "; 1 to 6 are"));
+    if (type < 1 || type > 6)
+      reader.refuse(concat("type ", type, " of piece ", id, "; 1 to 6 are"));
     piece.type = static_cast<SentencePieceModel::Type>(type);
   }
   const std::string_view text = piece.text;
   if (text.empty() || text.size() > kTokenizerPieceBytes || utf8_valid_until(text) < text.size())
-    fail(ExitCode::refused_input, name, ": piece ", id, ": ", text.size(),
-         " bytes; 1 to ", kTokenizerPieceBytes, " bytes of UTF-8 are allowed");
+    fail(ExitCode::refused_input, name, ": piece ", id, ": ", text.size(), " bytes; 1 to ",
+         kTokenizerPieceBytes, " bytes of UTF-8 are allowed");
   return piece;
 }
 

@@ -47,7 +47,8 @@ constexpr KnownPart kKnownParts[] = {
     {"\\p{N}{1,3}", MatcherKind::run, {}, kNumbers, 3},
     {" ?[^\\s\\p{L}\\p{N}]+", MatcherKind::run, kPlainSpace, kSymbols},
     {" ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*", MatcherKind::run, kPlainSpace, kSymbols, UINT32_MAX, "\r\n"},
-    {" ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*", MatcherKind::run, kPlainSpace, kSymbols, UINT32_MAX, "\r\n"},
+    {" ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*", MatcherKind::run, kPlainSpace, kSymbols, UINT32_MAX,
+     "\r\n"},
     {" ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*", MatcherKind::run, kPlainSpace, kSymbols, UINT32_MAX,
      "\r\n/"},
     {" ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*", MatcherKind::run, kPlainSpace, kSymbolsNoMarks,
@@ -58,10 +59,20 @@ constexpr KnownPart kKnownParts[] = {
      MatcherKind::capitals_word, kNotWordNorNewline},
     {"[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
      "(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-     MatcherKind::cased_word, kNotWordNorNewline, {}, UINT32_MAX, {}, true},
+     MatcherKind::cased_word,
+     kNotWordNorNewline,
+     {},
+     UINT32_MAX,
+     {},
+     true},
     {"[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
      "(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-     MatcherKind::capitals_word, kNotWordNorNewline, {}, UINT32_MAX, {}, true},
+     MatcherKind::capitals_word,
+     kNotWordNorNewline,
+     {},
+     UINT32_MAX,
+     {},
+     true},
     {"\\s*[\\r\\n]+", MatcherKind::through_newline},
     {"\\s+(?!\\S)", MatcherKind::spaces_before_space},
     {"\\s+", MatcherKind::run, {}, kSpaces},
@@ -237,11 +248,18 @@ std::vector<std::string_view> alternatives(std::string_view regex) {
 std::optional<Matcher> known_matcher(std::string_view part) {
   for (const KnownPart& known : kKnownParts)
     if (known.regex == part)
-      return Matcher{.kind = known.kind, .prefix = known.prefix, .body = known.body,
-                     .most = known.most, .tail = known.tail, .literal = {},
+      return Matcher{.kind = known.kind,
+                     .prefix = known.prefix,
+                     .body = known.body,
+                     .most = known.most,
+                     .tail = known.tail,
+                     .literal = {},
                      .with_contraction = known.with_contraction};
   if (!is_plain_literal(part)) return std::nullopt;
-  return Matcher{.kind = MatcherKind::literal, .prefix = {}, .body = {}, .tail = {},
+  return Matcher{.kind = MatcherKind::literal,
+                 .prefix = {},
+                 .body = {},
+                 .tail = {},
                  .literal = std::string(part)};
 }
 
@@ -271,7 +289,10 @@ std::optional<SplitPattern> SplitPattern::from_regex(std::string_view regex, std
 }
 
 SplitPattern SplitPattern::from_literal(std::string_view literal) {
-  return SplitPattern({Matcher{.kind = MatcherKind::literal, .prefix = {}, .body = {}, .tail = {},
+  return SplitPattern({Matcher{.kind = MatcherKind::literal,
+                               .prefix = {},
+                               .body = {},
+                               .tail = {},
                                .literal = std::string(literal)}});
 }
 
@@ -280,7 +301,8 @@ SplitPattern SplitPattern::from_matcher(const Matcher& matcher) { return SplitPa
 size_t SplitPattern::match_end(std::string_view text, size_t at) const {
   const auto first = static_cast<unsigned char>(text[at]);
   for (unsigned left = candidates_[first < 128 ? first : 128]; left; left &= left - 1) {
-    const size_t end = matcher_end(matchers_[static_cast<size_t>(std::countr_zero(left))], text, at);
+    const size_t end =
+        matcher_end(matchers_[static_cast<size_t>(std::countr_zero(left))], text, at);
     if (end > at) return end;
   }
   return at;

@@ -35,8 +35,8 @@ struct Matcher {
   std::optional<CharSet> prefix;
   CharSet body;
   uint32_t most = UINT32_MAX;
-  std::string_view tail;        // run: characters taken as often as they come
-  std::string literal;          // literal: the text itself
+  std::string_view tail;          // run: characters taken as often as they come
+  std::string literal;            // literal: the text itself
   bool with_contraction = false;  // cased words: a contraction may follow
 };
 

@@ -132,8 +132,8 @@ void append_json_string(std::string& out, std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     const Utf8Char c = utf8_char(text, at);
     // Controls, and what many programs end a line at: one JSON text stays one line.
-    const bool escaped = c.code < 0x20 || c.code == 0x7F || c.code == 0x85 || c.code == 0x2028 ||
-                         c.code == 0x2029;
+    const bool escaped =
+        c.code < 0x20 || c.code == 0x7F || c.code == 0x85 || c.code == 0x2028 || c.code == 0x2029;
     if (c.code == '"' || c.code == '\\') out.push_back('\\');
     if (c.code == '\n')
       out.append("\\n");

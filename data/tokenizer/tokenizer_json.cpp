@@ -32,8 +32,8 @@ std::shared_ptr<TokenizerParts> read_tokenizer_json(std::string_view json,
 
 void read_added_tokens(JsonReader section, TokenizerParts& parts) {
   if (section.peek() != JsonKind::array)
-    section.refuse(concat("added_tokens is ", describe(section.peek()),
-                             "; an array of objects is needed"));
+    section.refuse(
+        concat("added_tokens is ", describe(section.peek()), "; an array of objects is needed"));
   section.begin_array();
   for (size_t i = 0; section.next_element(); ++i) {
     const SectionFields fields(section, concat("added_tokens[", i, "]"));
@@ -45,7 +45,7 @@ void read_added_tokens(JsonReader section, TokenizerParts& parts) {
                            .special = fields.flag("special", false)};
     if (token.content.size() > kTokenizerPieceBytes)
       fields.refuse("content", concat(" has ", token.content.size(), " bytes; at most ",
-                                    kTokenizerPieceBytes, " are allowed"));
+                                      kTokenizerPieceBytes, " are allowed"));
     const uint64_t wanted = fields.natural("id");
     const size_t tokens = parts.model.vocabulary().count() + i + 1;
     if (tokens > kTokenizerTokens)
@@ -55,11 +55,11 @@ void read_added_tokens(JsonReader section, TokenizerParts& parts) {
     const int32_t id = parts.add(token);
     if (id < 0)
       fields.refuse("content", concat(" '", token.content,
-                                    "' is not in model.vocab, and the next free id is taken: the "
-                                    "ids of model.vocab have gaps"));
+                                      "' is not in model.vocab, and the next free id is taken: the "
+                                      "ids of model.vocab have gaps"));
     if (static_cast<uint64_t>(id) != wanted && !token.content.empty())
-      log_warning(concat("added_tokens[", i, "]: '", token.content, "' has the id ", id,
-                         ", not ", wanted, " as written, as in Hugging Face tokenizers"));
+      log_warning(concat("added_tokens[", i, "]: '", token.content, "' has the id ", id, ", not ",
+                         wanted, " as written, as in Hugging Face tokenizers"));
     section.skip();
   }
 }

@@ -49,6 +49,6 @@ class SectionFields {
 
 /// Steps of a section in order: the members of nested Sequences, or the one that stands alone.
 std::vector<SectionFields> read_steps(JsonReader section, const std::string& path,
-                                   std::string_view list_key);
+                                      std::string_view list_key);
 
 }  // namespace isogrid

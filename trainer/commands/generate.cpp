@@ -34,6 +34,11 @@ struct Written {
     const double seconds = result.prefill_seconds + result.decode_seconds;
     return seconds > 0 ? static_cast<double>(tokens()) / seconds : 0;
   }
+  double prompt_speed() const {
+    size_t count = 0;
+    for (const auto& ids : prompts) count += ids.size();
+    return result.prefill_seconds > 0 ? static_cast<double>(count) / result.prefill_seconds : 0;
+  }
 };
 
 std::vector<std::vector<int32_t>> encode_prompts(const std::vector<Prompt>& prompts,
@@ -83,7 +88,8 @@ void print_json(const Written& written, bool as_list) {
     results.push_back({{"prompt_ids", written.prompts[i]},
                        {"ids", written.result.ids[i]},
                        {"text", written.texts[i]},
-                       {"tokens_per_second", written.speed()}});
+                       {"tokens_per_second", written.speed()},
+                       {"prompt_tokens_per_second", written.prompt_speed()}});
   }
   const std::string text = (as_list ? results : results.front()).dump() + "\n";
   std::fwrite(text.data(), 1, text.size(), stdout);

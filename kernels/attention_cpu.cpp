@@ -74,7 +74,8 @@ void gather_queries(const AttentionShape& s, const Unit& unit, const T* q, float
   for (int64_t i = unit.begin; i < unit.end; ++i)
     for (int64_t h = 0; h < group; ++h) {
       const T* from = q + (i * s.heads + unit.kv_head * group + h) * s.head_dim;
-      for_lanes(s.head_dim, [&](int64_t c, int64_t n) { store(to + c, load(from + c, n) * s.scale, n); });
+      for_lanes(s.head_dim,
+                [&](int64_t c, int64_t n) { store(to + c, load(from + c, n) * s.scale, n); });
       to += s.head_dim;
     }
 }
@@ -181,9 +182,8 @@ void attend_unit(const AttentionShape& s, const Unit& unit, const T* q, const T*
 
 int64_t count_units(const AttentionShape& s) { return runs(s) * s.kv_heads; }
 
-void forward(Element element, const AttentionShape& s, const void* q, const void* k,
-             const void* v, void* out, float* log_sum_exp, float* scratch, int64_t first,
-             int64_t last) {
+void forward(Element element, const AttentionShape& s, const void* q, const void* k, const void* v,
+             void* out, float* log_sum_exp, float* scratch, int64_t first, int64_t last) {
   const Scratch carved = carve(s, scratch);
   for (int64_t index = first; index < last; ++index) {
     const Unit unit = unit_at(s, index);

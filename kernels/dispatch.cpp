@@ -5,17 +5,17 @@
 
 namespace isogrid::kernels {
 
-#define ISOGRID_DECLARE_TABLES(isa)                 \
-  namespace isa {                                   \
-  extern const AttentionKernels attention_table;    \
+#define ISOGRID_DECLARE_TABLES(isa)                  \
+  namespace isa {                                    \
+  extern const AttentionKernels attention_table;     \
   extern const ElementwiseKernels elementwise_table; \
-  extern const MatvecKernels matvec_table;          \
+  extern const MatvecKernels matvec_table;           \
   }
 ISOGRID_DECLARE_TABLES(baseline)
 #if defined(__x86_64__)
 ISOGRID_DECLARE_TABLES(avx2)
 ISOGRID_DECLARE_TABLES(avx512)
-#define ISOGRID_PICK(isa, table)                           \
+#define ISOGRID_PICK(isa, table)                                     \
   ((isa) >= Isa::avx512 && best_isa() >= Isa::avx512 ? avx512::table \
    : (isa) >= Isa::avx2 && best_isa() >= Isa::avx2   ? avx2::table   \
                                                      : baseline::table)

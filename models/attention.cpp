@@ -131,8 +131,7 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
     const HeadRotation q_how = rotation_of(attention, attention.q_norm, attention.heads, layout);
-    const HeadRotation k_how =
-        rotation_of(attention, attention.k_norm, attention.kv_heads, layout);
+    const HeadRotation k_how = rotation_of(attention, attention.k_norm, attention.kv_heads, layout);
     const at::Tensor rotated_q = rotate_heads(q, q_how), rotated_k = rotate_heads(k, k_how);
     const at::Tensor values = v.view({-1, attention.kv_heads, attention.head_dim});
     const std::vector<int64_t> by_heads{-1, attention.heads, attention.head_dim};
@@ -144,9 +143,9 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
                                   saved.data() + 4, layout);
     } else {
       std::tie(gradients.q, gradients.k, gradients.v) =
-          torch_compat::cuda_varlen_attention_backward(
-              d_out, rotated_q, rotated_k, values, {out, saved[4], saved[5], saved[6]},
-              varlen_of(attention, layout, q.device()));
+          torch_compat::cuda_varlen_attention_backward(d_out, rotated_q, rotated_k, values,
+                                                       {out, saved[4], saved[5], saved[6]},
+                                                       varlen_of(attention, layout, q.device()));
     }
     return {rotate_heads_backward(q, q_how, gradients.q),
             rotate_heads_backward(k, k_how, gradients.k), tokens_by_features(gradients.v),
@@ -162,8 +161,7 @@ at::Tensor attend_with_cache(const Attention& attention, const at::Tensor& q, co
     const int64_t begin = layout.begin(document), end = layout.ends[document];
     const KvCache::Views all = slots.cache->append(layer, slots.sequences[document],
                                                    k.slice(0, begin, end), v.slice(0, begin, end));
-    pieces.push_back(
-        attend_document(attention, q.slice(0, begin, end), all.keys, all.values));
+    pieces.push_back(attend_document(attention, q.slice(0, begin, end), all.keys, all.values));
   }
   return joined(pieces);
 }
@@ -187,9 +185,8 @@ at::Tensor attend(const Attention& attention, const at::Tensor& q, const at::Ten
                                   reinterpret_cast<int64_t>(&layout));
 }
 
-at::Tensor attend_composition(const Attention& attention, const at::Tensor& q,
-                              const at::Tensor& k, const at::Tensor& v,
-                              const TokenLayout& layout) {
+at::Tensor attend_composition(const Attention& attention, const at::Tensor& q, const at::Tensor& k,
+                              const at::Tensor& v, const TokenLayout& layout) {
   const at::Tensor rotated_q = rotate_heads_composition(
       q, rotation_of(attention, attention.q_norm, attention.heads, layout));
   const at::Tensor rotated_k = rotate_heads_composition(

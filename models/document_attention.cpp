@@ -38,17 +38,16 @@ std::vector<Stretch> stretches_of(const Attention& attention, int64_t queries, i
   std::vector<Stretch> stretches;
   for (int64_t begin = 0; begin < queries; begin += kQueriesPerStretch) {
     const int64_t end = std::min(queries, begin + kQueriesPerStretch);
-    const int64_t first =
-        windowed ? std::max<int64_t>(0, past + begin - attention.window + 1) : 0;
+    const int64_t first = windowed ? std::max<int64_t>(0, past + begin - attention.window + 1) : 0;
     Stretch stretch{begin, end, first, past + end, /*causal=*/false, {}};
     if (end - begin > 1) {
       const int64_t seen = stretch.k_end - first;
       const bool like_last = !stretches.empty() && stretches.back().bias.defined() &&
                              stretches.back().bias.size(0) == end - begin &&
                              stretches.back().bias.size(1) == seen;
-      stretch.bias =
-          like_last ? stretches.back().bias
-                    : visibility(attention, end - begin, seen, past + begin - first, options);
+      stretch.bias = like_last
+                         ? stretches.back().bias
+                         : visibility(attention, end - begin, seen, past + begin - first, options);
     }
     stretches.push_back(std::move(stretch));
   }
@@ -73,14 +72,13 @@ bool own_kernel_serves(const at::Tensor& q, const at::Tensor& k, const at::Tenso
 AttendedDocument attend_by_own_kernel(const Attention& attention, const at::Tensor& q,
                                       const at::Tensor& k, const at::Tensor& v) {
   const auto& kernel = kernels::attention_kernels();
-  const kernels::AttentionShape shape{
-      .queries = q.size(0),
-      .keys = k.size(0),
-      .heads = attention.heads,
-      .kv_heads = attention.kv_heads,
-      .head_dim = attention.head_dim,
-      .window = attention.window,
-      .scale = static_cast<float>(attention_scale(attention))};
+  const kernels::AttentionShape shape{.queries = q.size(0),
+                                      .keys = k.size(0),
+                                      .heads = attention.heads,
+                                      .kv_heads = attention.kv_heads,
+                                      .head_dim = attention.head_dim,
+                                      .window = attention.window,
+                                      .scale = static_cast<float>(attention_scale(attention))};
   AttendedDocument result{at::empty(q.sizes(), q.options()),
                           at::empty({1, attention.heads, q.size(0)}, at::kFloat)};
   at::parallel_for(0, kernel.units(shape), 1, [&](int64_t first, int64_t last) {
@@ -102,8 +100,8 @@ at::TensorOptions bias_options(const at::Tensor& q) {
   return q.options().dtype(q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
 }
 
-at::Tensor visibility(const Attention& attention, int64_t queries, int64_t keys,
-                      int64_t key_offset, at::TensorOptions options) {
+at::Tensor visibility(const Attention& attention, int64_t queries, int64_t keys, int64_t key_offset,
+                      at::TensorOptions options) {
   const at::Tensor behind = at::arange(queries, options.dtype(at::kLong)).unsqueeze(1) +
                             key_offset - at::arange(keys, options.dtype(at::kLong)).unsqueeze(0);
   at::Tensor hidden = behind.lt(0);
@@ -119,8 +117,7 @@ AttendedDocument attend_document_on_cpu(const Attention& attention, const at::Te
   for (const Stretch& s : stretches_of(attention, q.size(0), k.size(0), bias_options(q))) {
     auto [out, log_sum_exp] = torch_compat::cpu_attention(
         as_batch(q, s.q_begin, s.q_end), as_batch(k, s.k_begin, s.k_end),
-        as_batch(v, s.k_begin, s.k_end), s.causal, optional_of(s.bias),
-        attention_scale(attention));
+        as_batch(v, s.k_begin, s.k_end), s.causal, optional_of(s.bias), attention_scale(attention));
     outs.push_back(from_batch(out));
     log_sum_exps.push_back(log_sum_exp);
   }

@@ -30,8 +30,8 @@ at::Tensor attend_document(const Attention& attention, const at::Tensor& q, cons
                            const at::Tensor& v);
 
 /// 0 where query row i, `key_offset` keys after the first, may see key j; minus infinity elsewhere.
-at::Tensor visibility(const Attention& attention, int64_t queries, int64_t keys,
-                      int64_t key_offset, at::TensorOptions options);
+at::Tensor visibility(const Attention& attention, int64_t queries, int64_t keys, int64_t key_offset,
+                      at::TensorOptions options);
 
 /// Options of a bias for scores of q: at least float32.
 at::TensorOptions bias_options(const at::Tensor& q);

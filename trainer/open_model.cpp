@@ -48,8 +48,8 @@ at::Device chosen_device(const RunConfig& config) {
          ": this program or this machine has no CUDA device; allowed are cpu and auto");
   const int64_t index = device.has_index() ? device.index() : 0;
   if (index >= devices)
-    fail(ExitCode::configuration, "device: ", name, ": this machine has ", devices,
-         " CUDA device", devices == 1 ? "" : "s", ", numbered from 0");
+    fail(ExitCode::configuration, "device: ", name, ": this machine has ", devices, " CUDA device",
+         devices == 1 ? "" : "s", ", numbered from 0");
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
 

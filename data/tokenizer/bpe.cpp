@@ -19,7 +19,7 @@ constexpr uint32_t kNoRank = UINT32_MAX;
 }  // namespace
 
 void MergeTable::build(const std::vector<Merge>& merges) {
-  entries_.assign(std::bit_ceil(merges.size() * 2 + 1), Entry{});
+  entries_.assign(std::bit_ceil(merges.size() + merges.size() / 2 + 1), Entry{});
   mask_ = entries_.size() - 1;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     // A pair that is there twice has the later rank, as in a map filled in order.

@@ -15,7 +15,10 @@ SectionFields::SectionFields(JsonReader object, std::string path)
       reader.refuse(concat(path_, path_.empty() ? "" : ".", key, " is there twice"));
     reader.skip();
   }
+  end_ = reader.place();
 }
+
+void SectionFields::finish() const { object_.at(end_).finish(); }
 
 const size_t* SectionFields::find(std::string_view key) const {
   const auto found = places_.find(key);

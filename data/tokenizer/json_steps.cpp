@@ -31,8 +31,8 @@ SplitPattern known_pattern(const SectionFields& step, std::string_view regex) {
   std::optional<SplitPattern> pattern = SplitPattern::from_regex(regex, unknown);
   if (!pattern)
     step.refuse("pattern", concat(": the part '", unknown, "' of the regular expression '", regex,
-                                  "' is not one of the known ones; report the model to have it "
-                                  "added (docs/decisions.md says why patterns are a list)"));
+                                  "' is not one of the known ones (docs/decisions.md); report the "
+                                  "model to have it added"));
   return *pattern;
 }
 

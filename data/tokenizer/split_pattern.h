@@ -16,6 +16,7 @@ struct CharSet {
   uint8_t classes = 0;
   bool negated = false;
   bool no_newlines = false;
+  std::array<uint64_t, 2> ascii{};  // the members below 128, filled by SplitPattern
 };
 
 /// The `|`-separated parts that pre-tokeniser patterns are made of. Each has a hand-written matcher

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <exception>
-#include <istream>
 #include <ostream>
 #include <thread>
 #include <vector>
@@ -21,7 +20,8 @@ constexpr size_t kLongestLine = size_t{64} << 20;
 /// Hands out whole lines, as many as fit a chunk and at least one.
 class LineChunks {
  public:
-  LineChunks(std::istream& in, const std::string& name) : in_(in), name_(name) {}
+  LineChunks(const TokenizeLines::Source& read, const std::string& name)
+      : read_(read), name_(name) {}
 
   /// The lines without their ends; empty at the end of the input. Valid until the next call.
   const std::vector<std::string_view>& next() {
@@ -29,18 +29,18 @@ class LineChunks {
     buffer_.erase(0, taken_);
     taken_ = 0;
     size_t end = std::string::npos;
-    while (end == std::string::npos && !in_.eof()) {
+    while (end == std::string::npos && !ended_) {
       if (buffer_.size() > kLongestLine)
         fail(ExitCode::refused_input, name_, ":", line_number_, ": a line of more than ",
              kLongestLine >> 20, " MiB");
       const size_t had = buffer_.size();
       buffer_.resize(had + kChunkBytes);
-      in_.read(buffer_.data() + had, static_cast<std::streamsize>(kChunkBytes));
-      buffer_.resize(had + static_cast<size_t>(in_.gcount()));
-      if (in_.bad()) fail(ExitCode::io, name_, ": cannot be read");
-      end = buffer_.rfind('\n');
+      const size_t got = read_(buffer_.data() + had, kChunkBytes);
+      buffer_.resize(had + got);
+      ended_ = got == 0;
+      end = buffer_.find_last_of('\n');
     }
-    cut(in_.eof() ? buffer_.size() : end + 1);
+    cut(ended_ ? buffer_.size() : end + 1);
     return lines_;
   }
 
@@ -58,10 +58,11 @@ class LineChunks {
     line_number_ += lines_.size();
   }
 
-  std::istream& in_;
+  const TokenizeLines::Source& read_;
   const std::string& name_;
   std::string buffer_;
   size_t taken_ = 0;
+  bool ended_ = false;
   size_t line_number_ = 1;
   std::vector<std::string_view> lines_;
 };
@@ -88,12 +89,12 @@ void append_ids(std::string& out, const std::vector<int32_t>& ids) {
 struct Share {
   std::string out = {};
   std::exception_ptr error = nullptr;
+  EncodeScratch scratch = {};
 
   void run(const TokenizeLines& what, const Tokenizer& tokenizer,
            const std::vector<std::string_view>& lines, size_t first, size_t last,
            size_t first_number) {
     try {
-      EncodeScratch scratch;
       std::vector<int32_t> ids;
       out.clear();
       for (size_t i = first; i < last; ++i) {
@@ -146,8 +147,8 @@ void append_json_string(std::string& out, std::string_view text) {
   out.push_back('"');
 }
 
-void TokenizeLines::run(const Tokenizer& tokenizer, std::istream& in, std::ostream& out) const {
-  LineChunks chunks(in, name);
+void TokenizeLines::run(const Tokenizer& tokenizer, const Source& read, std::ostream& out) const {
+  LineChunks chunks(read, name);
   std::vector<Share> shares(std::max(1u, threads));
   while (true) {
     const std::vector<std::string_view>& lines = chunks.next();
@@ -165,9 +166,9 @@ void TokenizeLines::run(const Tokenizer& tokenizer, std::istream& in, std::ostre
       if (share.error) std::rethrow_exception(share.error);
       out.write(share.out.data(), static_cast<std::streamsize>(share.out.size()));
     }
+    out.flush();
     if (!out) fail(ExitCode::io, "the output cannot be written");
   }
-  out.flush();
 }
 
 }  // namespace isogrid

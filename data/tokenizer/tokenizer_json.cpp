@@ -10,11 +10,8 @@ std::shared_ptr<TokenizerParts> read_tokenizer_json(std::string_view json,
   if (json.size() > kTokenizerFileBytes)
     fail(ExitCode::refused_input, name, ": ", json.size(), " bytes; at most ",
          kTokenizerFileBytes >> 20, " MiB are read");
-  JsonReader reader(json, name);
-  const SectionFields fields(reader, "");
-  JsonReader whole = reader;
-  whole.skip();
-  whole.finish();
+  const SectionFields fields(JsonReader(json, name), "");
+  fields.finish();
 
   if (fields.has("version") && fields.text("version") != "1.0")
     fields.refuse("version", concat(" is '", fields.text("version"), "'; 1.0 is supported"));

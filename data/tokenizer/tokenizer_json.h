@@ -34,6 +34,8 @@ class SectionFields {
   std::string text(std::string_view key, std::string fallback) const;
   bool flag(std::string_view key, bool fallback) const;
   uint64_t natural(std::string_view key) const;
+  /// Nothing but white space may follow the object.
+  void finish() const;
   const std::string& path() const { return path_; }
   /// Error 65 at the key's value, or at the object when the key is missing.
   [[noreturn]] void refuse(std::string_view key, std::string_view what) const;
@@ -43,6 +45,7 @@ class SectionFields {
 
   JsonReader object_;
   size_t place_;
+  size_t end_ = 0;
   std::string path_;
   std::map<std::string, size_t, std::less<>> places_;
 };

@@ -51,6 +51,7 @@ const std::vector<Alias>& aliases() {
       {"model_max_length", "cutoff_len"},
       {"base_model", "model_name_or_path"},
       {"model_name", "model_name_or_path"},
+      {"model", "model_name_or_path"},
       {"lora_r", "lora_rank"},
       {"target_modules", "lora_target"},
       {"lora_target_modules", "lora_target"},

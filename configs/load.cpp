@@ -22,7 +22,7 @@ constexpr size_t most_problems = 50;  // beyond that a file is something else th
 bool is_off(const YamlNode& node) {
   if (node.kind == YamlNode::Kind::null) return true;
   if (node.kind == YamlNode::Kind::list) return node.items.empty();
-  if (node.kind == YamlNode::Kind::map) return node.entries.empty();
+  if (node.kind == YamlNode::Kind::map) return node.items.empty();
   const auto read = read_bool(node.text);
   return (read.value && !*read.value) || is_null_word(node.text) || node.text == "none";
 }
@@ -88,7 +88,7 @@ class Loader {
     if (!wrong.empty())
       return problem(value_place, concat(name, ": ", wrong, misplaced_keys(node)));
     if (const std::string inside = misplaced_keys(node); !inside.empty())
-      return problem(value_place, concat(name, inside));
+      return problem(value_place, concat(name, ": a mapping came", inside));
     const std::string value = yaml_of(field);
     const auto [said, is_first] = spoken_.try_emplace(field.name, Said{name, place, value});
     if (!is_first && said->second.value != value)
@@ -122,7 +122,7 @@ class Loader {
 
   void set_foreign(const ForeignKey& key, const YamlNode& node, const std::string& place) {
     if (const std::string inside = misplaced_keys(node); !inside.empty())
-      return problem(place, concat(key.name, inside));
+      return problem(place, concat(key.name, ": a mapping came", inside));
     loaded_.config.places[std::string(key.name)] = place;
     loaded_.config.foreign.erase(std::string(key.name));
     if (key.is_hint)
@@ -134,7 +134,7 @@ class Loader {
   /// Keys written under another one, as nested configs have them.
   std::string misplaced_keys(const YamlNode& node) const {
     std::string names;
-    for (const auto& [key, value] : node.entries)
+    for (const auto& [key, value] : entries_of(node))
       if (target_of(key.text) || find_foreign(key.text))
         names += concat(names.empty() ? "" : ", ", key.text);
     return names.empty() ? names : concat("; keys are flat: write ", names, " at the left margin");
@@ -143,12 +143,12 @@ class Loader {
   void refuse_unknown(const std::string& key, const YamlNode& node, const std::string& place) {
     if (loaded_.problems.size() >= most_problems) return problem(place, "not a key");
     const std::string shown = key.size() > 60 ? key.substr(0, 57) + "..." : key;
-    if (node.kind != YamlNode::Kind::map || node.entries.empty())
+    if (node.kind != YamlNode::Kind::map || node.items.empty())
       return problem(place, concat(shown, ": not a key", suggestion(key, known_keys())));
     std::string text = concat(shown, ": not a key", suggestion(key, known_keys()));
     if (const std::string inside = misplaced_keys(node); !inside.empty())
       return problem(place, text + inside);
-    const auto& first = node.entries.front().first.text;
+    const auto& first = node.keys.front().text;
     problem(place,
             concat(text, "; keys are flat, without sections", suggestion(first, known_keys())));
   }
@@ -169,7 +169,7 @@ void read_file_settings(Loader& loader, const YamlNode& file, const std::string&
   if (file.kind != YamlNode::Kind::map)
     return loader.problem(place_of(name, file), "lines of the form `key: value` are expected");
   loader.begin_source();
-  for (const auto& [key, value] : file.entries)
+  for (const auto& [key, value] : entries_of(file))
     loader.set(key.text, value, place_of(name, key), place_of(name, value));
   loader.end_source();
 }

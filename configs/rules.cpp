@@ -250,8 +250,9 @@ const std::vector<Rule>& saving_rules() {
   return rules;
 }
 
-std::string described(const RunConfig& config, const std::vector<Field>& fields,
-                      std::string_view key) {
+std::string described(const RunConfig& config, std::string_view key) {
+  RunConfig current = config;
+  const std::vector<Field> fields = fields_of(current);
   const auto field =
       std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == key; });
   const auto place = config.places.find(key);
@@ -262,15 +263,13 @@ std::string described(const RunConfig& config, const std::vector<Field>& fields,
 }  // namespace
 
 std::vector<std::string> contradictions(const RunConfig& config) {
-  RunConfig current = config;
-  const std::vector<Field> fields = fields_of(current);
   std::vector<std::string> found;
   for (const auto* rules :
        {&quantisation_rules(), &training_rules(), &data_rules(), &saving_rules()})
     for (const Rule& rule : *rules)
       if (rule.is_broken(config))
-        found.push_back(concat(described(config, fields, rule.first), " and ",
-                               described(config, fields, rule.second), ": ", rule.advice));
+        found.push_back(concat(described(config, rule.first), " and ",
+                               described(config, rule.second), ": ", rule.advice));
   return found;
 }
 

@@ -91,31 +91,38 @@ const std::string& required_model(const RunConfig& config) {
 }
 
 const std::string& inference_dtype(const RunConfig& config) {
-  return config.run.compute_dtype != "auto" ? config.run.compute_dtype : config.run.infer_dtype;
+  return config.run.infer_dtype != "auto" ? config.run.infer_dtype : config.run.compute_dtype;
 }
 
-void check_supported(const RunConfig& config, Groups reads) {
-  std::vector<std::string> problems;
+std::vector<Refusal> refusals(const RunConfig& config, Groups reads) {
+  std::vector<Refusal> found;
+  const auto refuse = [&](std::string_view key, const auto&... parts) {
+    found.push_back({std::string(key), concat(place_of(config, key), key, " = ", parts...)});
+  };
   RunConfig current = config, defaults;
   const std::vector<Field> fields = fields_of(current), usual = fields_of(defaults);
   for (size_t i = 0; i < fields.size(); ++i) {
     const Field& field = fields[i];
-    if (!reads.has(static_cast<Group>(field.group)) || yaml_of(field) == yaml_of(usual[i]))
-      continue;
+    const std::string value = yaml_of(field), usual_value = yaml_of(usual[i]);
+    if (!reads.has(static_cast<Group>(field.group)) || value == usual_value) continue;
+    if (field.name == "output_dir") continue;  // its default is made from the config's name
     const std::string later = unsupported_choice(field);
     if (!later.empty())
-      problems.push_back(concat(place_of(config, field.name), field.name, " = ", later,
-                                ": not supported yet; allowed are ", allowed_text(field)));
+      refuse(field.name, later, ": not supported yet; allowed: ", allowed_text(field));
     else if (waits_for_code(field))
-      problems.push_back(concat(place_of(config, field.name), field.name, " = ", yaml_of(field),
-                                ": not supported yet; leave it out or at ", yaml_of(usual[i])));
+      refuse(field.name, value, ": not supported yet; leave it out or at ", usual_value);
   }
   for (const auto& [name, value] : config.foreign) {
     const ForeignKey* key = find_foreign(name);
     if (key && reads.has(key->group))
-      problems.push_back(concat(place_of(config, name), name, " = ", value,
-                                ": not supported: ", key->why, "; leave it out"));
+      refuse(name, value, ": not supported: ", key->why, "; leave it out");
   }
+  return found;
+}
+
+void check_supported(const RunConfig& config, Groups reads) {
+  std::vector<std::string> problems;
+  for (Refusal& refusal : refusals(config, reads)) problems.push_back(std::move(refusal.text));
   if (!problems.empty()) fail(ExitCode::configuration, joined_problems("", problems));
 }
 

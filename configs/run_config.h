@@ -109,6 +109,13 @@ const std::string& required_model(const RunConfig& config);
 /// The number type chat, generate, eval and logits compute in: `auto` or a dtype's name.
 const std::string& inference_dtype(const RunConfig& config);
 
+/// One setting that asks for what no code does yet.
+struct Refusal {
+  std::string key;
+  std::string text;
+};
+std::vector<Refusal> refusals(const RunConfig& config, Groups reads);
+
 /// Refuses, all at once, what `config` asks of the groups a command reads and no code does yet.
 void check_supported(const RunConfig& config, Groups reads);
 

@@ -1,6 +1,8 @@
 #include "configs/suggest.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdlib>
 #include <utility>
 
 #include "core/error.h"
@@ -17,36 +19,41 @@ std::string folded(std::string_view word) {
   return out;
 }
 
-/// Damerau and Levenshtein's distance, with swaps of neighbours only.
+constexpr size_t longest_name = 100;
+
+/// Damerau and Levenshtein's distance, with swaps of neighbours only, of two names.
 int edit_distance(std::string_view a, std::string_view b) {
-  std::vector<int> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) above[j] = static_cast<int>(j);
+  std::array<int, longest_name + 1> rows[3] = {};
+  auto *before = &rows[0], *above = &rows[1], *row = &rows[2];
+  for (size_t j = 0; j <= b.size(); ++j) (*above)[j] = static_cast<int>(j);
   for (size_t i = 1; i <= a.size(); ++i) {
-    row[0] = static_cast<int>(i);
+    (*row)[0] = static_cast<int>(i);
     for (size_t j = 1; j <= b.size(); ++j) {
       const bool same = a[i - 1] == b[j - 1];
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (same ? 0 : 1)});
+      int least = std::min({(*above)[j] + 1, (*row)[j - 1] + 1, (*above)[j - 1] + (same ? 0 : 1)});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        row[j] = std::min(row[j], before[j - 2] + 1);
+        least = std::min(least, (*before)[j - 2] + 1);
+      (*row)[j] = least;
     }
     std::swap(before, above);
     std::swap(above, row);
   }
-  return above[b.size()];
+  return (*above)[b.size()];
 }
 
 }  // namespace
 
 std::vector<std::string> nearest_names(std::string_view word,
                                        const std::vector<std::string_view>& known) {
-  constexpr size_t longest_name = 100;
   const size_t dot = word.rfind('.');
   const std::string wanted = folded(dot == std::string_view::npos ? word : word.substr(dot + 1));
   if (wanted.empty() || wanted.size() > longest_name) return {};
   std::vector<std::pair<int, std::string_view>> near;
   const int reach = std::max(1, static_cast<int>(std::min<size_t>(wanted.size() / 3, 4)));
   for (std::string_view name : known) {
-    const int distance = edit_distance(wanted, folded(name));
+    const auto difference = static_cast<int>(name.size()) - static_cast<int>(wanted.size());
+    if (std::abs(difference) > reach || name.size() > longest_name) continue;
+    const int distance = edit_distance(wanted, name);
     if (distance <= reach) near.emplace_back(distance, name);
   }
   std::stable_sort(near.begin(), near.end(),

@@ -127,7 +127,7 @@ std::string assign_map(const Field& field, const YamlNode& node,
   if (says_none(field, node)) return out.clear(), std::string();
   if (node.kind != YamlNode::Kind::map) return came(node);
   std::map<std::string, double> values;
-  for (const auto& [key, item] : node.entries) {
+  for (const auto& [key, item] : entries_of(node)) {
     const auto read = read_number(item.text);
     if (item.kind != YamlNode::Kind::scalar || !read.value)
       return concat(key.text, ": ", came(item), ", not a number");

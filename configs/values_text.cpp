@@ -111,7 +111,7 @@ std::string yaml_of(const YamlNode& node) {
     case YamlNode::Kind::map:
       break;
   }
-  for (const auto& [key, item] : node.entries)
+  for (const auto& [key, item] : entries_of(node))
     out += concat(out.empty() ? "" : ", ", yaml_of(key.text), ": ", yaml_of(item));
   return "{" + out + "}";
 }

@@ -36,6 +36,7 @@ class TreeBuilder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     check_properties(mark, tag, anchor);
+    if (tag == "!") check_quotes(mark);
     YamlNode node;
     node.kind = YamlNode::Kind::scalar;
     node.text = value;
@@ -75,6 +76,22 @@ class TreeBuilder : public YAML::EventHandler {
       refuse(mark, "a tag; values here need none");
     if (++nodes_ > yaml_node_limit)
       refuse(mark, concat("more than ", yaml_node_limit, " values in one file"));
+  }
+
+  /// yaml-cpp takes the end of the file for a missing closing quote.
+  void check_quotes(const YAML::Mark& mark) const {
+    const auto begin = static_cast<size_t>(mark.pos);
+    const char quote = begin < text_.size() ? text_[begin] : '\0';
+    if (quote != '\'' && quote != '"') return;  // a block of text
+    for (size_t i = begin + 1; i < text_.size(); ++i) {
+      if (text_[i] == '\\' && quote == '"')
+        ++i;
+      else if (text_[i] == quote && quote == '\'' && text_.substr(i + 1).starts_with('\''))
+        ++i;
+      else if (text_[i] == quote)
+        return;
+    }
+    refuse(mark, "not YAML: a quote is not closed");
   }
 
   void open(const YAML::Mark& mark, YamlNode::Kind kind) {
@@ -119,7 +136,8 @@ class TreeBuilder : public YAML::EventHandler {
     if (parent.node.kind == YamlNode::Kind::list) {
       parent.node.items.push_back(std::move(node));
     } else {
-      parent.node.entries.emplace_back(std::move(parent.key), std::move(node));
+      parent.node.keys.push_back(std::move(parent.key));
+      parent.node.items.push_back(std::move(node));
       parent.has_key = false;
     }
   }
@@ -149,6 +167,12 @@ void check_characters(std::string_view text, const std::string& name) {
 }
 
 }  // namespace
+
+std::vector<YamlEntry> entries_of(const YamlNode& map) {
+  std::vector<YamlEntry> entries;
+  for (size_t i = 0; i < map.keys.size(); ++i) entries.push_back({map.keys[i], map.items[i]});
+  return entries;
+}
 
 YamlNode parse_yaml(std::string_view text, const std::string& name) {
   check_characters(text, name);

@@ -2,7 +2,6 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace isogrid {
@@ -14,9 +13,16 @@ struct YamlNode {
   std::string text;        // of a scalar
   bool is_quoted = false;  // "true" in quotes is a text
   int line = 0, column = 0;
-  std::vector<YamlNode> items;                         // of a list
-  std::vector<std::pair<YamlNode, YamlNode>> entries;  // of a map, keys are scalars
+  std::vector<YamlNode> items;  // of a list; of a map, the values
+  std::vector<YamlNode> keys;   // of a map: scalars, one for each of the items
 };
+
+struct YamlEntry {
+  const YamlNode& key;
+  const YamlNode& value;
+};
+/// The keys and values of a map in their order; none of anything else.
+std::vector<YamlEntry> entries_of(const YamlNode& map);
 
 constexpr size_t yaml_byte_limit = size_t{1} << 20;
 constexpr int yaml_depth_limit = 64;

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/format.h"
 
 namespace isogrid {
 namespace {
@@ -76,7 +76,7 @@ void MappedFile::map(const FileDescriptor& file) {
   void* address =
       ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.get(), 0);
   if (address == MAP_FAILED)
-    fail(ExitCode::memory, name_, ": cannot map ", human_size(size), ": ", std::strerror(errno));
+    fail(ExitCode::memory, name_, ": cannot map ", human_bytes(size), ": ", std::strerror(errno));
   data_ = static_cast<const std::byte*>(address);
   size_ = size;
 }
@@ -93,7 +93,7 @@ std::string read_text_file(const FileDescriptor& file, const std::string& name,
                            uint64_t max_bytes) {
   const auto size = static_cast<uint64_t>(status_of(file, name).st_size);
   const auto refuse = [&] {
-    fail(ExitCode::refused_input, name, ": is larger than the ", human_size(max_bytes),
+    fail(ExitCode::refused_input, name, ": is larger than the ", human_bytes(max_bytes),
          " allowed for such a file");
   };
   if (size > max_bytes) refuse();
@@ -115,17 +115,6 @@ std::string shown_text(std::string_view text, size_t max_bytes) {
   for (char& c : shown)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   return shown;
-}
-
-std::string human_size(uint64_t bytes) {
-  constexpr std::array<const char*, 5> kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  std::array<char, 32> text{};
-  const int digits = unit == 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
-  std::snprintf(text.data(), text.size(), "%.*f %s", digits, value, kUnits[unit]);
-  return text.data();
 }
 
 }  // namespace isogrid

@@ -65,7 +65,4 @@ std::string read_text_file(const FileDescriptor& file, const std::string& name, 
 /// A stranger's text fit for a message: short, and without characters that steer a terminal.
 std::string shown_text(std::string_view text, size_t max_bytes = 80);
 
-/// 1536 -> "1.50 KiB": three significant digits.
-std::string human_size(uint64_t bytes);
-
 }  // namespace isogrid

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/format.h"
 
 namespace isogrid {
 namespace {
@@ -33,12 +34,12 @@ auto patiently(Call call) {
 std::string free_space(int fd) {
   struct statvfs status {};
   if (fd < 0 || fstatvfs(fd, &status) != 0) return "unknown space";
-  return human_size(static_cast<uint64_t>(status.f_bavail) * status.f_frsize);
+  return human_bytes(static_cast<uint64_t>(status.f_bavail) * status.f_frsize);
 }
 
 [[noreturn]] void fail_write(const std::string& path, const char* what, int cause, int directory,
                              uint64_t needed) {
-  const std::string size = needed > 0 ? concat(human_size(needed), " needed, ") : "";
+  const std::string size = needed > 0 ? concat(human_bytes(needed), " needed, ") : "";
   fail(ExitCode::io, path, ": cannot be written, ", what, ": ", std::strerror(cause), "; ", size,
        free_space(directory), " free");
 }
@@ -99,7 +100,9 @@ OutputDirectory::OutputDirectory(const std::string& path, IoCalls& io) : path_(p
 OutputDirectory::~OutputDirectory() { io_.close(fd_); }
 
 void OutputDirectory::sync() const {
-  if (patiently([&] { return io_.fsync(fd_); }) != 0) fail_write(path_, "fsync", errno, fd_, 0);
+  if (patiently([&] { return io_.fsync(fd_); }) == 0) return;
+  // Some network file systems have no fsync of folders; their renames are durable by themselves.
+  if (errno != EINVAL && errno != EOPNOTSUPP) fail_write(path_, "fsync", errno, fd_, 0);
 }
 
 OutputFile::OutputFile(const OutputDirectory& directory, std::string name, uint64_t expected_size)

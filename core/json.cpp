@@ -3,6 +3,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "core/format.h"
 #include "core/io.h"
 #include "core/json_reader.h"
 
@@ -64,8 +65,8 @@ std::string shortened(const Json& value) {
 
 Json parse_json(std::string_view text, const std::string& name, const JsonLimits& limits) {
   if (text.size() > limits.max_bytes)
-    fail(ExitCode::refused_input, name, ": came ", human_size(text.size()),
-         " of JSON, allowed are ", human_size(limits.max_bytes));
+    fail(ExitCode::refused_input, name, ": came ", human_bytes(text.size()),
+         " of JSON, allowed are ", human_bytes(limits.max_bytes));
   JsonReader reader(text, name, limits.max_depth);
   Json value = read_value(reader);
   reader.finish();

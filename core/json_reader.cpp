@@ -75,12 +75,24 @@ const char* describe(JsonKind kind) {
   return "nothing";
 }
 
-JsonReader::JsonReader(std::string_view text, std::string name, int max_depth)
-    : text_(text), name_(std::move(name)), max_depth_(max_depth) {}
+JsonReader::JsonReader(std::string_view text, std::string name, int max_depth, size_t first_line)
+    : text_(text), name_(std::move(name)), max_depth_(max_depth), first_line_(first_line) {}
+
+size_t JsonReader::place() {
+  skip_space();
+  return position_;
+}
+
+JsonReader JsonReader::at(size_t place) const {
+  JsonReader reader(text_, name_, max_depth_, first_line_);
+  reader.position_ = reader.mark_ = place;
+  return reader;
+}
 
 void JsonReader::refuse_at(size_t position, const std::string& message) const {
   const std::string_view before = text_.substr(0, position);
-  const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+  const size_t line =
+      first_line_ + static_cast<size_t>(std::count(before.begin(), before.end(), '\n'));
   const size_t start = before.rfind('\n');  // npos + 1 is 0
   fail(ExitCode::refused_input, name_, ":", line, ":", position - start, ": ",
        shown_text(message, message.size()));

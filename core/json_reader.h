@@ -31,8 +31,9 @@ class JsonReader {
  public:
   static constexpr int kMaxDepth = 64;
 
-  /// `text` must outlive the reader.
-  JsonReader(std::string_view text, std::string name, int max_depth = kMaxDepth);
+  /// `text` must outlive the reader; it begins at line `first_line` of what `name` names.
+  JsonReader(std::string_view text, std::string name, int max_depth = kMaxDepth,
+             size_t first_line = 1);
 
   JsonKind peek();
   void begin_object();
@@ -49,6 +50,12 @@ class JsonReader {
   void skip();
   /// Only white space may follow.
   void finish();
+
+  /// Where the next value starts, and a reader that starts there: for fields whose order in the
+  /// file is not the order they are needed in.
+  size_t place();
+  JsonReader at(size_t place) const;
+  size_t text_size() const { return text_.size(); }
 
   /// Points at the value or key read last (or looked at by peek).
   template <typename... Parts>
@@ -73,6 +80,7 @@ class JsonReader {
   std::string_view text_;
   std::string name_;
   int max_depth_;
+  size_t first_line_;
   size_t position_ = 0;
   size_t mark_ = 0;
   std::vector<bool> fresh_;  // one for each open bracket: nothing read inside yet

@@ -9,8 +9,8 @@ namespace {
 /// Rows of x that share the registers of one pass over a weight row.
 constexpr int64_t kGroup = 8;
 
-/// One weight row against `Rows` inputs. Two sums per input hide the latency of the additions; their
-/// order is the same for every `Rows`.
+/// One weight row against `Rows` inputs. Two sums per input hide the latency of the additions;
+/// their order is the same for every `Rows`.
 template <int Rows, typename T>
 inline void dot_rows(const float* x, const T* weight, T* y, int64_t inputs, int64_t outputs) {
   Lanes even[Rows] = {}, odd[Rows] = {};
@@ -34,14 +34,22 @@ template <typename T>
 void dot_group(const float* x, const T* weight, T* y, int64_t rows, int64_t inputs,
                int64_t outputs) {
   switch (rows) {
-    case 1: return dot_rows<1>(x, weight, y, inputs, outputs);
-    case 2: return dot_rows<2>(x, weight, y, inputs, outputs);
-    case 3: return dot_rows<3>(x, weight, y, inputs, outputs);
-    case 4: return dot_rows<4>(x, weight, y, inputs, outputs);
-    case 5: return dot_rows<5>(x, weight, y, inputs, outputs);
-    case 6: return dot_rows<6>(x, weight, y, inputs, outputs);
-    case 7: return dot_rows<7>(x, weight, y, inputs, outputs);
-    default: return dot_rows<8>(x, weight, y, inputs, outputs);
+    case 1:
+      return dot_rows<1>(x, weight, y, inputs, outputs);
+    case 2:
+      return dot_rows<2>(x, weight, y, inputs, outputs);
+    case 3:
+      return dot_rows<3>(x, weight, y, inputs, outputs);
+    case 4:
+      return dot_rows<4>(x, weight, y, inputs, outputs);
+    case 5:
+      return dot_rows<5>(x, weight, y, inputs, outputs);
+    case 6:
+      return dot_rows<6>(x, weight, y, inputs, outputs);
+    case 7:
+      return dot_rows<7>(x, weight, y, inputs, outputs);
+    default:
+      return dot_rows<8>(x, weight, y, inputs, outputs);
   }
 }
 
@@ -57,11 +65,11 @@ void matvec_rows(const float* x, const T* weight, T* y, int64_t rows, int64_t in
 void matvec(Element element, const float* x, const void* weight, void* y, int64_t rows,
             int64_t inputs, int64_t outputs, int64_t first, int64_t last) {
   if (element == Element::f32)
-    matvec_rows(x, static_cast<const float*>(weight), static_cast<float*>(y), rows, inputs,
-                   outputs, first, last);
+    matvec_rows(x, static_cast<const float*>(weight), static_cast<float*>(y), rows, inputs, outputs,
+                first, last);
   else
-    matvec_rows(x, static_cast<const Bf16*>(weight), static_cast<Bf16*>(y), rows, inputs,
-                   outputs, first, last);
+    matvec_rows(x, static_cast<const Bf16*>(weight), static_cast<Bf16*>(y), rows, inputs, outputs,
+                first, last);
 }
 
 }  // namespace

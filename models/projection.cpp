@@ -19,9 +19,12 @@ using torch::autograd::variable_list;
 
 at::Tensor run_prologue(const Projection& projection, const at::Tensor& x, const at::Tensor& up) {
   switch (projection.prologue) {
-    case Prologue::rms_norm: return rms_norm(x, projection.norm);
-    case Prologue::swiglu: return swiglu(x, up);
-    case Prologue::none: break;
+    case Prologue::rms_norm:
+      return rms_norm(x, projection.norm);
+    case Prologue::swiglu:
+      return swiglu(x, up);
+    case Prologue::none:
+      break;
   }
   return x;
 }
@@ -59,9 +62,9 @@ variable_list project_forward(const Projection& projection, const at::Tensor& x,
   variable_list outputs;
   outputs.reserve(projection.linears.size());
   for (const Linear& linear : projection.linears)
-    outputs.push_back(apply_weight(
-        input, whole_weight(*linear.weight, input.scalar_type(), input.device()),
-        linear.bias.defined() ? linear.bias.detach() : linear.bias));
+    outputs.push_back(
+        apply_weight(input, whole_weight(*linear.weight, input.scalar_type(), input.device()),
+                     linear.bias.defined() ? linear.bias.detach() : linear.bias));
   return outputs;
 }
 
@@ -75,8 +78,8 @@ void accumulate_linear(const Linear& linear, const at::Tensor& input, const at::
 
 class ProjectionFunction : public torch::autograd::Function<ProjectionFunction> {
  public:
-  static variable_list forward(AutogradContext* context, const at::Tensor& x,
-                               const at::Tensor& up, int64_t address) {
+  static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& up,
+                               int64_t address) {
     context->save_for_backward({x, up});
     context->saved_data["projection"] = address;
     return project_forward(*reinterpret_cast<const Projection*>(address), x, up);
@@ -110,7 +113,8 @@ class ProjectionFunction : public torch::autograd::Function<ProjectionFunction> 
         const SwigluGradients gradients = swiglu_backward(x, up, d_input);
         return {gradients.gate, gradients.up, at::Tensor()};
       }
-      case Prologue::none: break;
+      case Prologue::none:
+        break;
     }
     return {d_input, at::Tensor(), at::Tensor()};
   }
@@ -120,8 +124,8 @@ class ProjectionFunction : public torch::autograd::Function<ProjectionFunction> 
 
 std::vector<at::Tensor> project(const Projection& projection, const at::Tensor& x,
                                 const at::Tensor& up) {
-  const bool graph = at::GradMode::is_enabled() &&
-                     (x.requires_grad() || (up.defined() && up.requires_grad()));
+  const bool graph =
+      at::GradMode::is_enabled() && (x.requires_grad() || (up.defined() && up.requires_grad()));
   if (!graph) return project_forward(projection, x, up);
   // A Function takes no undefined tensor: without a gate, x stands in and gets no second gradient.
   return ProjectionFunction::apply(x, up.defined() ? up : x,

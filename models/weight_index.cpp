@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/foreign_files.h"
+#include "core/format.h"
 #include "core/json_reader.h"
 #include "core/log.h"
 
@@ -138,7 +139,7 @@ std::vector<SharedFile> open_shards(const InputDirectory& files, const std::stri
 
 ShardIndex parse_shard_index(std::string_view text, const std::string& name) {
   if (text.size() > kMaxShardIndexBytes)
-    fail(ExitCode::refused_input, name, ": allowed are ", human_size(kMaxShardIndexBytes));
+    fail(ExitCode::refused_input, name, ": allowed are ", human_bytes(kMaxShardIndexBytes));
   ShardIndex index;
   bool has_map = false, has_metadata = false;
   JsonReader reader(text, name);

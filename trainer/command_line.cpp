@@ -111,8 +111,10 @@ class WordReader {
   bool next_is_value(const std::string& flag) const {
     const std::string& next = words_[at_];
     if (read_bool(next).value || is_null_word(next) || next == "auto") return true;
-    const Field* field = config_target(flag.substr(2));
-    return field && !is_switch(*field) && !is_flag(next) && override_key_length(next) == 0;
+    const std::string name = flag.substr(2);
+    const Field* field = config_target(name);
+    const bool may_be_text = field ? field->takes_bool && !find_alias(name) : !is_option(name);
+    return may_be_text && !is_flag(next) && override_key_length(next) == 0;
   }
 
   void set_option(const Field& option, const std::string& word) {
@@ -168,6 +170,7 @@ class WordReader {
     const std::string name = word.substr(2, word.find('=') - 2);
     return word == "--help" || find(option_fields_, name) || is_known_key(name);
   }
+  bool is_option(std::string_view name) const { return find(option_fields_, name) != nullptr; }
   bool belongs(std::string_view option) const {
     const auto& own = line_.command->options;
     return std::find(own.begin(), own.end(), option) != own.end();

@@ -20,14 +20,22 @@ std::string_view environment(const char* name) {
 
 std::string_view escape_of(Ink ink) {
   switch (ink) {
-    case Ink::plain: return "";
-    case Ink::bold: return "\033[1m";
-    case Ink::dim: return "\033[2m";
-    case Ink::red: return "\033[31m";
-    case Ink::green: return "\033[32m";
-    case Ink::yellow: return "\033[33m";
-    case Ink::blue: return "\033[34m";
-    case Ink::cyan: return "\033[36m";
+    case Ink::plain:
+      return "";
+    case Ink::bold:
+      return "\033[1m";
+    case Ink::dim:
+      return "\033[2m";
+    case Ink::red:
+      return "\033[31m";
+    case Ink::green:
+      return "\033[32m";
+    case Ink::yellow:
+      return "\033[33m";
+    case Ink::blue:
+      return "\033[34m";
+    case Ink::cyan:
+      return "\033[36m";
   }
   return "";
 }
@@ -93,7 +101,10 @@ std::string Table::text() const {
 }
 
 ProgressLine::ProgressLine(std::string what, int64_t total, std::FILE* stream)
-    : what_(std::move(what)), total_(total), stream_(stream), live_(is_terminal(stream)),
+    : what_(std::move(what)),
+      total_(total),
+      stream_(stream),
+      live_(is_terminal(stream)),
       pause_(live_ ? 100 : 10'000) {}
 
 ProgressLine::~ProgressLine() {
@@ -116,7 +127,8 @@ void ProgressLine::show(int64_t done) {
     std::fputs((line + "\n").c_str(), stream_);
     return;
   }
-  const auto room = std::clamp<int>(terminal_width(stream_) - static_cast<int>(line.size()) - 4, 0, 30);
+  const auto room =
+      std::clamp<int>(terminal_width(stream_) - static_cast<int>(line.size()) - 4, 0, 30);
   const auto filled = static_cast<size_t>(share * room);
   std::string bar(filled, '=');
   bar.resize(static_cast<size_t>(room), ' ');

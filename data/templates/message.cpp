@@ -41,7 +41,7 @@ std::vector<ToolCall> parse_calls(std::string_view text) {
 }  // namespace
 
 Message call_message(std::string_view value) {
-  Message message{.role = Role::assistant, .content = {}, .tool_calls = {}, .trained = {}};
+  Message message{.role = Speaker::assistant, .content = {}, .tool_calls = {}, .trained = {}};
   if (const auto tagged = first_between(value, "<tool_call>", "</tool_call>")) {
     message.tool_calls = parse_calls(tagged->inner);
     message.content = erase_all(value, tagged->whole);

@@ -6,7 +6,7 @@
 
 namespace isogrid {
 
-enum class Role { system, user, assistant, tool };
+enum class Speaker { system, user, assistant, tool };
 
 /// One call of a function. `arguments` is JSON text: usually an object; when the data holds a
 /// quoted string it stays a string, as in LLaMA-Factory.
@@ -17,7 +17,7 @@ struct ToolCall {
 
 /// One message of a conversation.
 struct Message {
-  Role role = Role::user;
+  Speaker role = Speaker::user;
   std::string content;
   std::vector<ToolCall> tool_calls;  // assistant only; `content` is then the text before them
   std::optional<bool> trained;       // a row's own wish for this turn; unset = the rule decides

@@ -16,7 +16,7 @@ bool is_wrapped_tool_result(std::string_view text) {
 /// The last thing a person asked; the reasoning of answers before it is history.
 size_t last_query(std::span<const Message> messages) {
   for (size_t i = messages.size(); i-- > 0;) {
-    if (messages[i].role == Role::user && !is_wrapped_tool_result(messages[i].content)) return i;
+    if (messages[i].role == Speaker::user && !is_wrapped_tool_result(messages[i].content)) return i;
   }
   return messages.empty() ? 0 : messages.size() - 1;
 }
@@ -56,7 +56,7 @@ class PromptWriter {
   }
 
   size_t write_system() {
-    const bool given = !messages_.empty() && messages_.front().role == Role::system;
+    const bool given = !messages_.empty() && messages_.front().role == Speaker::system;
     const std::string_view words =
         given ? content_of(messages_.front()) : default_system(layout_, options_);
     system_words_ = words;
@@ -72,10 +72,10 @@ class PromptWriter {
 
   void write_message(size_t i) {
     const Message& message = messages_[i];
-    if (message.role == Role::assistant) return write_answer(i);
-    if (i > 0 && messages_[i - 1].role == Role::assistant) text_ += layout_.separator;
-    if (message.role == Role::user) return write_user(content_of(message));
-    if (message.role == Role::tool) return write_tool_result(i);
+    if (message.role == Speaker::assistant) return write_answer(i);
+    if (i > 0 && messages_[i - 1].role == Speaker::assistant) text_ += layout_.separator;
+    if (message.role == Speaker::user) return write_user(content_of(message));
+    if (message.role == Speaker::tool) return write_tool_result(i);
     if (layout_.system_in_user || layout_.compose_system != nullptr) {
       fail(ExitCode::configuration, "message ", i + 1, " is a system message; the template ",
            layout_.name, " takes one only at the start");
@@ -90,7 +90,7 @@ class PromptWriter {
 
   void write_tool_result(size_t i) {
     const auto is_tool = [&](size_t at) {
-      return at < messages_.size() && messages_[at].role == Role::tool;
+      return at < messages_.size() && messages_[at].role == Speaker::tool;
     };
     const bool grouped = layout_.groups_tool_results;
     const bool continues = grouped && i > 0 && is_tool(i - 1);

@@ -3,6 +3,7 @@
 #include <ctime>
 #include <vector>
 
+#include "configs/suggest.h"
 #include "core/error.h"
 #include "data/templates/families.h"
 #include "data/templates/text.h"
@@ -49,40 +50,20 @@ const std::vector<Marks>& marks() {
   return table;
 }
 
-// Edits of one letter, swaps counted as one, until one name becomes the other.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) above[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1])});
-      const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-      if (swapped) row[j] = std::min(row[j], before[j - 2] + 1);
-    }
-    before.swap(above);
-    above.swap(row);
-  }
-  return above[b.size()];
-}
-
 }  // namespace
 
-std::span<const ChatTemplate* const> chat_templates() {
-  return kTemplates;
-}
+std::span<const ChatTemplate* const> chat_templates() { return kTemplates; }
 
 const ChatTemplate& chat_template(std::string_view name) {
-  std::string known;
-  const ChatTemplate* nearest = kTemplates.front();
+  std::vector<std::string_view> names;
+  std::string list;
   for (const ChatTemplate* layout : kTemplates) {
     if (layout->name == name) return *layout;
-    known += (known.empty() ? "" : ", ") + std::string(layout->name);
-    if (edit_distance(name, layout->name) < edit_distance(name, nearest->name)) nearest = layout;
+    names.push_back(layout->name);
+    list.append(list.empty() ? "" : ", ").append(layout->name);
   }
-  const bool close = edit_distance(name, nearest->name) <= 1 + name.size() / 3;
-  fail(ExitCode::configuration, "template: ", name, " is not known; ",
-       close ? concat("did you mean ", nearest->name, "? ") : std::string(), "Known are ", known);
+  fail(ExitCode::configuration, "template: came ", name, suggestion(name, names), "; allowed are ",
+       list);
 }
 
 RecognisedTemplate recognise_chat_template(std::string_view jinja_source) {

@@ -1,5 +1,5 @@
-#include "data/templates/families.h"
 #include "core/json.h"
+#include "data/templates/families.h"
 #include "data/templates/json_text.h"
 #include "data/templates/text.h"
 #include "data/templates/thinking.h"

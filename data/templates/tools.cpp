@@ -46,9 +46,8 @@ std::string llama3_tools(const Json& tools, const Day& today) {
 
 /// A member that is an object, else an empty one: descriptions in the wild leave parts out.
 Json object_of(const Json& object, const char* key) {
-  return object.is_object() && object.contains(key) && object[key].is_object()
-             ? object[key]
-             : Json::object();
+  return object.is_object() && object.contains(key) && object[key].is_object() ? object[key]
+                                                                               : Json::object();
 }
 
 std::string text_of(const Json& object, const char* key) {

@@ -17,15 +17,15 @@ struct Conversation {
   std::vector<Message> messages;  // even: user or tool, odd: assistant
 };
 
-std::string_view name_of(Role role) {
+std::string_view name_of(Speaker role) {
   switch (role) {
-    case Role::system:
+    case Speaker::system:
       return "system";
-    case Role::user:
+    case Speaker::user:
       return "user";
-    case Role::assistant:
+    case Speaker::assistant:
       return "assistant";
-    case Role::tool:
+    case Speaker::tool:
       return "tool";
   }
   return "";
@@ -34,19 +34,19 @@ std::string_view name_of(Role role) {
 Conversation arrange(std::span<const Message> messages) {
   Conversation conversation;
   size_t first = 0;
-  if (!messages.empty() && messages.front().role == Role::system) {
+  if (!messages.empty() && messages.front().role == Speaker::system) {
     conversation.system = messages.front().content;
     first = 1;
   }
   std::vector<Message>& list = conversation.messages;
   for (size_t i = first; i < messages.size(); ++i) {
     const Message& message = messages[i];
-    if (message.role == Role::tool && !list.empty() && list.back().role == Role::tool) {
+    if (message.role == Speaker::tool && !list.empty() && list.back().role == Speaker::tool) {
       list.back().content += std::string(kBetweenResults) + message.content;
       continue;
     }
     const bool answer_due = list.size() % 2 == 1;
-    if ((message.role == Role::assistant) != answer_due || message.role == Role::system) {
+    if ((message.role == Speaker::assistant) != answer_due || message.role == Speaker::system) {
       fail(ExitCode::refused_input, "message ", i + 1, " is from ", name_of(message.role),
            "; expected ", answer_due ? "assistant" : "user or tool");
     }
@@ -95,7 +95,7 @@ class TurnEncoder {
   }
 
  private:
-  static void add(std::vector<Slot>& slots, Role role, Slot::Kind kind, std::string text = {}) {
+  static void add(std::vector<Slot>& slots, Speaker role, Slot::Kind kind, std::string text = {}) {
     if (kind == Slot::Kind::text && text.empty()) return;
     slots.push_back({.kind = kind, .text = std::move(text), .role = role, .trained = false});
   }
@@ -104,7 +104,7 @@ class TurnEncoder {
   }
 
   void add_opening(Turn& turn) {
-    if (layout_.bos_first) add(turn.source, Role::system, Slot::Kind::bos);
+    if (layout_.bos_first) add(turn.source, Speaker::system, Slot::Kind::bos);
     const bool given = !conversation_.system.empty();
     const std::string_view words =
         given ? std::string_view(conversation_.system) : default_system(layout_, options_);
@@ -115,13 +115,13 @@ class TurnEncoder {
     if (layout_.system_in_user) {
       pending_system_ = std::move(block);
     } else {
-      add(turn.source, Role::system, Slot::Kind::text, std::move(block));
+      add(turn.source, Speaker::system, Slot::Kind::text, std::move(block));
     }
   }
 
   void add_question(Turn& turn, const Message& message, bool first) {
     if (layout_.bos_each_turn) add(turn.source, message.role, Slot::Kind::bos);
-    const bool is_tool = message.role == Role::tool;
+    const bool is_tool = message.role == Speaker::tool;
     std::string text = first ? std::string() : std::string(layout_.separator);
     text +=
         wrapped(is_tool ? layout_.tool : layout_.user,
@@ -138,15 +138,15 @@ class TurnEncoder {
       text += calls_text(options_.tool_dialect.value_or(layout_.tools), message.tool_calls,
                          /*bare_strings=*/false);
     }
-    add(turn.target, Role::assistant, Slot::Kind::text, wrapped(layout_.answer, text));
-    if (layout_.eos_after_answer) add(turn.target, Role::assistant, Slot::Kind::eos);
+    add(turn.target, Speaker::assistant, Slot::Kind::text, wrapped(layout_.answer, text));
+    if (layout_.eos_after_answer) add(turn.target, Speaker::assistant, Slot::Kind::eos);
   }
 
   void add_empty_thought(Turn& turn, const Message& answer, bool last) {
     if (layout_.thinking == Thinking::none || mentions_thought(layout_, answer)) return;
     Slot block{.kind = Slot::Kind::text,
                .text = empty_thought(layout_),
-               .role = Role::assistant,
+               .role = Speaker::assistant,
                .trained = false};
     if (layout_.thinking == Thinking::smollm3) {
       if (!smollm_thinks(system_words_, options_)) turn.source.push_back(std::move(block));

@@ -14,7 +14,7 @@ struct Slot {
   enum class Kind { text, bos, eos };
   Kind kind = Kind::text;
   std::string text;
-  Role role = Role::user;
+  Speaker role = Speaker::user;
   bool trained = false;
 };
 

@@ -35,8 +35,8 @@ size_t spaces_end(std::string_view text, size_t at) {
 }  // namespace
 
 void AddedTokenFinder::add(std::string_view pattern, const AddedToken& token) {
-  patterns_.push_back({std::string(pattern), token.id, token.single_word, token.lstrip,
-                       token.rstrip});
+  patterns_.push_back(
+      {std::string(pattern), token.id, token.single_word, token.lstrip, token.rstrip});
 }
 
 void AddedTokenFinder::build() {
@@ -44,7 +44,16 @@ void AddedTokenFinder::build() {
                    [](const Pattern& a, const Pattern& b) { return a.text < b.text; });
   const auto same = [](const Pattern& a, const Pattern& b) { return a.text == b.text; };
   patterns_.erase(std::unique(patterns_.begin(), patterns_.end(), same), patterns_.end());
-  for (const Pattern& pattern : patterns_) starts_[static_cast<unsigned char>(pattern.text[0])] = true;
+  for (const Pattern& pattern : patterns_) starts_[static_cast<uint8_t>(pattern.text[0])] = true;
+  if (!patterns_.empty() && patterns_.front().text[0] == patterns_.back().text[0])
+    only_start_ = static_cast<uint8_t>(patterns_[0].text[0]);
+}
+
+size_t AddedTokenFinder::next_start(std::string_view text, size_t at) const {
+  if (patterns_.empty()) return text.size();
+  if (only_start_ >= 0) return std::min(text.find(static_cast<char>(only_start_), at), text.size());
+  while (at < text.size() && !starts_[static_cast<unsigned char>(text[at])]) ++at;
+  return at;
 }
 
 // The patterns that share the text's first k bytes are a range of the ordered list: it is narrowed
@@ -69,11 +78,11 @@ size_t AddedTokenFinder::longest_at(std::string_view text, size_t at, const Patt
 }
 
 void AddedTokenFinder::find(std::string_view text, std::vector<AddedMatch>& matches) const {
-  size_t done = 0;        // text up to here is in the result
-  size_t spaces_to = 0;   // a token that strips took white space up to here
-  for (size_t at = 0; at < text.size();) {
+  size_t done = 0;       // text up to here is in the result
+  size_t spaces_to = 0;  // a token that strips took white space up to here
+  for (size_t at = 0; (at = next_start(text, at)) < text.size();) {
     const Pattern* token = nullptr;
-    if (!starts_[static_cast<unsigned char>(text[at])] || !longest_at(text, at, token)) {
+    if (!longest_at(text, at, token)) {
       ++at;
       continue;
     }

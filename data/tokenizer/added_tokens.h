@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -41,10 +42,12 @@ class AddedTokenFinder {
     int32_t id;
     bool single_word, lstrip, rstrip;
   };
+  size_t next_start(std::string_view text, size_t at) const;
   size_t longest_at(std::string_view text, size_t at, const Pattern*& best) const;
 
   std::vector<Pattern> patterns_;  // ordered by text
-  std::vector<bool> starts_ = std::vector<bool>(256);
+  std::array<bool, 256> starts_{};
+  int only_start_ = -1;  // the first byte of all patterns, when they share it
 };
 
 }  // namespace isogrid

@@ -19,7 +19,7 @@ constexpr uint32_t kNoRank = UINT32_MAX;
 }  // namespace
 
 void MergeTable::build(const std::vector<Merge>& merges) {
-  entries_.assign(std::bit_ceil(merges.size() * 2 + 1), Entry{});
+  entries_.assign(std::bit_ceil(merges.size() + merges.size() / 2 + 1), Entry{});
   mask_ = entries_.size() - 1;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     // A pair that is there twice has the later rank, as in a map filled in order.
@@ -53,8 +53,8 @@ void BpeModel::encode(std::string_view piece, BpeScratch& scratch,
     fail(ExitCode::refused_input, "a piece of text of ", piece.size(),
          " bytes without a place to split it: at most 2 GiB can be encoded");
   if (options_.ignore_merges) {
-    const int32_t whole = options_.byte_level ? vocabulary_.find(to_byte_alphabet(piece))
-                                              : vocabulary_.find(piece);
+    const int32_t whole =
+        options_.byte_level ? vocabulary_.find(to_byte_alphabet(piece)) : vocabulary_.find(piece);
     if (whole != Vocabulary::kNone) return ids.push_back(whole);
   }
   scratch.symbols.clear();

@@ -28,7 +28,8 @@ class MergeTable {
   void build(const std::vector<Merge>& merges);
   /// An entry of rank UINT32_MAX when the two do not merge.
   const Entry& find(int32_t left, int32_t right) const {
-    const uint64_t pair = uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+    const uint64_t pair =
+        uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
     size_t slot = hash_pair(pair) & mask_;
     while (entries_[slot].pair != pair && entries_[slot].pair != UINT64_MAX)
       slot = (slot + 1) & mask_;
@@ -53,10 +54,11 @@ struct BpeOptions {
   bool ignore_merges = false;  // a piece that is a token is that token
   bool byte_fallback = false;  // a character without token becomes <0x..> tokens
   bool fuse_unk = false;
-  std::string unk_token;       // empty: characters without token vanish
+  std::string unk_token;  // empty: characters without token vanish
 };
 
-/// Byte-pair encoding: the neighbours of lowest rank are joined, leftmost first, until none is left.
+/// Byte-pair encoding: the neighbours of lowest rank are joined, leftmost first, until none is
+/// left.
 class BpeModel {
  public:
   void build(BpeOptions options, Vocabulary vocabulary, const std::vector<Merge>& merges);

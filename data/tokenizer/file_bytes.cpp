@@ -14,7 +14,8 @@ namespace {
 
 class Descriptor {
  public:
-  explicit Descriptor(const char* path) : number_(::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
+  explicit Descriptor(const char* path)
+      : number_(::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
   ~Descriptor() {
     if (number_ >= 0) ::close(number_);
   }
@@ -38,8 +39,7 @@ FileBytes::FileBytes(const std::filesystem::path& path, size_t limit) {
   struct stat status;
   if (::fstat(file.number(), &status) != 0)
     fail(ExitCode::io, name, ": cannot be examined: ", std::strerror(errno));
-  if (!S_ISREG(status.st_mode))
-    fail(ExitCode::refused_input, name, ": not a regular file");
+  if (!S_ISREG(status.st_mode)) fail(ExitCode::refused_input, name, ": not a regular file");
   const auto size = static_cast<size_t>(status.st_size);
   if (size > limit)
     fail(ExitCode::refused_input, name, ": ", size, " bytes; at most ", limit, " are read");

@@ -10,81 +10,93 @@ constexpr std::string_view kGpt2Pattern =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 PreStep prefix_step(std::string text, bool only_at_start) {
-  return {.kind = PreStep::Kind::prefix, .text = std::move(text), .replaced = {},
-          .only_at_start = only_at_start, .pattern = {}};
+  return {.kind = PreStep::Kind::prefix,
+          .text = std::move(text),
+          .replaced = {},
+          .only_at_start = only_at_start,
+          .pattern = {}};
 }
 
 PreStep split_step(SplitPattern pattern, SplitBehavior behavior, bool invert = false) {
-  return {.kind = PreStep::Kind::split, .text = {}, .replaced = {}, .pattern = std::move(pattern),
-          .behavior = behavior, .invert = invert};
+  return {.kind = PreStep::Kind::split,
+          .text = {},
+          .replaced = {},
+          .pattern = std::move(pattern),
+          .behavior = behavior,
+          .invert = invert};
 }
 
-SplitPattern known_pattern(const JsonFields& step, std::string_view regex) {
+SplitPattern known_pattern(const SectionFields& step, std::string_view regex) {
   std::string unknown;
   std::optional<SplitPattern> pattern = SplitPattern::from_regex(regex, unknown);
   if (!pattern)
-    step.fail("pattern", concat(": the part '", unknown, "' of the regular expression '", regex,
-                                "' is not one of the known ones; report the model to have it "
-                                "added (docs/decisions.md says why patterns are a list)"));
+    step.refuse("pattern", concat(": the part '", unknown, "' of the regular expression '", regex,
+                                  "' is not one of the known ones (docs/decisions.md); report the "
+                                  "model to have it added"));
   return *pattern;
 }
 
 // {"String": "..."} or {"Regex": "..."}; the text comes back, and which of the two it is.
-std::pair<std::string, bool> read_pattern(const JsonFields& step) {
-  const JsonFields pattern(step.at("pattern"), step.path() + ".pattern");
+std::pair<std::string, bool> read_pattern(const SectionFields& step) {
+  const SectionFields pattern(step.at("pattern"), step.path() + ".pattern");
   const bool regex = pattern.has("Regex");
   std::string text = pattern.text(regex ? "Regex" : "String");
-  if (text.empty()) step.fail("pattern", " is empty");
+  if (text.empty()) step.refuse("pattern", " is empty");
   if (text.size() > kTokenizerPieceBytes)
-    step.fail("pattern", concat(" has ", text.size(), " bytes; at most ", kTokenizerPieceBytes,
-                                " are allowed"));
+    step.refuse("pattern", concat(" has ", text.size(), " bytes; at most ", kTokenizerPieceBytes,
+                                  " are allowed"));
   return {std::move(text), regex};
 }
 
-void add_split(const JsonFields& step, TokenizerParts& parts) {
-  constexpr std::array<std::string_view, 5> kNames = {
-      "Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"};
+void add_split(const SectionFields& step, TokenizerParts& parts) {
+  constexpr std::array<std::string_view, 5> kNames = {"Isolated", "Removed", "Contiguous",
+                                                      "MergedWithPrevious", "MergedWithNext"};
   const std::string behavior = step.text("behavior");
   size_t kind = 0;
   while (kind < kNames.size() && kNames[kind] != behavior) ++kind;
   if (kind == kNames.size())
-    step.fail("behavior", concat(" is '", behavior, "'; Isolated, Removed, Contiguous, "
-                                 "MergedWithPrevious and MergedWithNext are supported"));
+    step.refuse("behavior", concat(" is '", behavior,
+                                   "'; Isolated, Removed, Contiguous, "
+                                   "MergedWithPrevious and MergedWithNext are supported"));
   const auto [text, regex] = read_pattern(step);
   parts.pre_tokenizer.push_back(
       split_step(regex ? known_pattern(step, text) : SplitPattern::from_literal(text),
                  static_cast<SplitBehavior>(kind), step.flag("invert", false)));
 }
 
-void add_digits(const JsonFields& step, TokenizerParts& parts) {
-  const Matcher digit{.kind = MatcherKind::run, .prefix = {}, .body = {.classes = kDigit},
-                      .most = 1, .tail = {}, .literal = {}};
+void add_digits(const SectionFields& step, TokenizerParts& parts) {
+  const Matcher digit{.kind = MatcherKind::run,
+                      .prefix = {},
+                      .body = {.classes = kDigit},
+                      .most = 1,
+                      .tail = {},
+                      .literal = {}};
   const bool individual = step.flag("individual_digits", false);
   parts.pre_tokenizer.push_back(
       split_step(SplitPattern::from_matcher(digit),
                  individual ? SplitBehavior::isolated : SplitBehavior::contiguous));
 }
 
-std::string read_replacement(const JsonFields& step) {
+std::string read_replacement(const SectionFields& step) {
   std::string text = step.text("replacement");
   if (text.empty() || utf8_char(text, 0).bytes != text.size())
-    step.fail("replacement", concat(" is '", text, "'; one character is needed"));
+    step.refuse("replacement", concat(" is '", text, "'; one character is needed"));
   return text;
 }
 
-std::string read_scheme(const JsonFields& step) {
+std::string read_scheme(const SectionFields& step) {
   const std::string scheme = step.text("prepend_scheme", "always");
   if (scheme != "always" && scheme != "first" && scheme != "never")
-    step.fail("prepend_scheme", concat(" is '", scheme, "'; always, first or never is needed"));
+    step.refuse("prepend_scheme", concat(" is '", scheme, "'; always, first or never is needed"));
   if (!step.flag("add_prefix_space", true)) {
     if (scheme != "never" && step.has("prepend_scheme"))
-      step.fail("add_prefix_space", " is false, which prepend_scheme contradicts");
+      step.refuse("add_prefix_space", " is false, which prepend_scheme contradicts");
     return "never";
   }
   return scheme;
 }
 
-void add_metaspace(const JsonFields& step, TokenizerParts& parts) {
+void add_metaspace(const SectionFields& step, TokenizerParts& parts) {
   const std::string mark = read_replacement(step);
   const std::string scheme = read_scheme(step);
   parts.pre_tokenizer.push_back(
@@ -95,14 +107,14 @@ void add_metaspace(const JsonFields& step, TokenizerParts& parts) {
         split_step(SplitPattern::from_literal(mark), SplitBehavior::merged_with_next));
 }
 
-void add_byte_level(const JsonFields& step, TokenizerParts& parts) {
+void add_byte_level(const SectionFields& step, TokenizerParts& parts) {
   if (step.flag("add_prefix_space", true)) parts.pre_tokenizer.push_back(prefix_step(" ", false));
   if (step.flag("use_regex", true))
     parts.pre_tokenizer.push_back(
         split_step(known_pattern(step, kGpt2Pattern), SplitBehavior::isolated));
 }
 
-void add_normal_step(const JsonFields& step, TokenizerParts& parts) {
+void add_normal_step(const SectionFields& step, TokenizerParts& parts) {
   const std::string type = step.text("type");
   if (type == "NFC") {
     parts.normalizer.push_back({NormalStep::Kind::nfc, {}, {}});
@@ -113,28 +125,28 @@ void add_normal_step(const JsonFields& step, TokenizerParts& parts) {
   } else if (type == "Replace") {
     const auto [text, regex] = read_pattern(step);
     if (regex)
-      step.fail("pattern", concat(": the regular expression '", text,
-                                  "' is not supported, only {\"String\": ...} is"));
+      step.refuse("pattern", concat(": the regular expression '", text,
+                                    "' is not supported, only {\"String\": ...} is"));
     parts.normalizer.push_back({NormalStep::Kind::replace, step.text("content"), text});
   } else {
-    step.fail("type", concat(" is '", type,
-                             "'; NFC, NFD, Prepend, Replace and Sequence are supported"));
+    step.refuse("type",
+                concat(" is '", type, "'; NFC, NFD, Prepend, Replace and Sequence are supported"));
   }
 }
 
 }  // namespace
 
 void read_normalizer(JsonReader section, TokenizerParts& parts) {
-  for (const JsonFields& step : read_steps(section, "normalizer", "normalizers"))
+  for (const SectionFields& step : read_steps(section, "normalizer", "normalizers"))
     add_normal_step(step, parts);
 }
 
 bool read_pre_tokenizer(JsonReader section, TokenizerParts& parts) {
   bool bytes = false;
-  for (const JsonFields& step : read_steps(section, "pre_tokenizer", "pretokenizers")) {
+  for (const SectionFields& step : read_steps(section, "pre_tokenizer", "pretokenizers")) {
     const std::string type = step.text("type");
     if (bytes)
-      step.fail("type", concat(" is '", type, "' behind a ByteLevel, which must be the last"));
+      step.refuse("type", concat(" is '", type, "' behind a ByteLevel, which must be the last"));
     if (type == "Split") {
       add_split(step, parts);
     } else if (type == "Digits") {
@@ -145,8 +157,9 @@ bool read_pre_tokenizer(JsonReader section, TokenizerParts& parts) {
       add_byte_level(step, parts);
       bytes = true;
     } else {
-      step.fail("type", concat(" is '", type, "'; Split, Digits, Metaspace, ByteLevel and "
-                               "Sequence are supported"));
+      step.refuse("type", concat(" is '", type,
+                                 "'; Split, Digits, Metaspace, ByteLevel and "
+                                 "Sequence are supported"));
     }
   }
   return bytes;

@@ -11,8 +11,8 @@ inline constexpr size_t kTokenizerPieceBytes = 4096;
 inline constexpr size_t kTokenizerSteps = 16;  // of a normaliser, pre-tokeniser, decoder
 
 /// Ids are dense: no id reaches twice the number of tokens.
-inline constexpr bool tokenizer_id_is_dense(int64_t id, size_t tokens) {
-  return id >= 0 && static_cast<uint64_t>(id) < 2 * uint64_t{tokens};
+inline constexpr bool tokenizer_id_is_dense(uint64_t id, size_t tokens) {
+  return id < 2 * uint64_t{tokens};
 }
 
 }  // namespace isogrid

@@ -149,8 +149,8 @@ std::string_view normalise(NormalForm form, std::string_view text, std::string& 
   if (at == text.size()) return text;
   const NormalTable& table = NormalTable::get();
   std::vector<char32_t> codes;
-  size_t copied = 0;           // everything before is in the buffer
-  size_t previous = at;        // the inert character just passed
+  size_t copied = 0;     // everything before is in the buffer
+  size_t previous = at;  // the inert character just passed
   if (at > 0) previous = at - 1;
   bool changed = false;
   while (at < text.size()) {

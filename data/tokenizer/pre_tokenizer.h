@@ -23,9 +23,9 @@ enum class SplitBehavior : uint8_t {
 struct PreStep {
   enum class Kind : uint8_t { prefix, replace, split };
   Kind kind = Kind::split;
-  std::string text;               // prefix: put in front; replace: what comes
-  std::string replaced;           // replace: what goes
-  bool only_at_start = false;     // prefix: only for the piece at the start of the whole text
+  std::string text;            // prefix: put in front; replace: what comes
+  std::string replaced;        // replace: what goes
+  bool only_at_start = false;  // prefix: only for the piece at the start of the whole text
   std::optional<SplitPattern> pattern;
   SplitBehavior behavior = SplitBehavior::isolated;
   bool invert = false;

@@ -12,14 +12,11 @@ constexpr CharSet kLetters{.classes = kLetter};
 constexpr CharSet kLettersAndMarks{.classes = kLetter | kMark};
 constexpr CharSet kNumbers{.classes = kNumber};
 constexpr CharSet kSpaces{.classes = kSpace};
-constexpr CharSet kCapitals{.classes = kUpper | kOtherLetter | kMark};
-constexpr CharSet kSmalls{.classes = kLower | kOtherLetter | kMark};
 constexpr CharSet kNotWordNorNewline{
     .classes = kLetter | kNumber, .negated = true, .no_newlines = true};
 constexpr CharSet kSymbols{.classes = kSpace | kLetter | kNumber, .negated = true};
 constexpr CharSet kSymbolsNoMarks{.classes = kSpace | kLetter | kMark | kNumber, .negated = true};
-// No class but the plain space: an empty set that run() knows by its address-free mark.
-constexpr CharSet kPlainSpace{.classes = 0};
+constexpr CharSet kPlainSpace{.classes = 0};  // as a prefix: the character ' '
 
 struct KnownPart {
   std::string_view regex;
@@ -47,7 +44,8 @@ constexpr KnownPart kKnownParts[] = {
     {"\\p{N}{1,3}", MatcherKind::run, {}, kNumbers, 3},
     {" ?[^\\s\\p{L}\\p{N}]+", MatcherKind::run, kPlainSpace, kSymbols},
     {" ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*", MatcherKind::run, kPlainSpace, kSymbols, UINT32_MAX, "\r\n"},
-    {" ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*", MatcherKind::run, kPlainSpace, kSymbols, UINT32_MAX, "\r\n"},
+    {" ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*", MatcherKind::run, kPlainSpace, kSymbols, UINT32_MAX,
+     "\r\n"},
     {" ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*", MatcherKind::run, kPlainSpace, kSymbols, UINT32_MAX,
      "\r\n/"},
     {" ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*", MatcherKind::run, kPlainSpace, kSymbolsNoMarks,
@@ -58,10 +56,20 @@ constexpr KnownPart kKnownParts[] = {
      MatcherKind::capitals_word, kNotWordNorNewline},
     {"[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
      "(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-     MatcherKind::cased_word, kNotWordNorNewline, {}, UINT32_MAX, {}, true},
+     MatcherKind::cased_word,
+     kNotWordNorNewline,
+     {},
+     UINT32_MAX,
+     {},
+     true},
     {"[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
      "(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-     MatcherKind::capitals_word, kNotWordNorNewline, {}, UINT32_MAX, {}, true},
+     MatcherKind::capitals_word,
+     kNotWordNorNewline,
+     {},
+     UINT32_MAX,
+     {},
+     true},
     {"\\s*[\\r\\n]+", MatcherKind::through_newline},
     {"\\s+(?!\\S)", MatcherKind::spaces_before_space},
     {"\\s+", MatcherKind::run, {}, kSpaces},
@@ -72,29 +80,47 @@ bool is_plain_literal(std::string_view part) {
   return !part.empty() && part.find_first_of("\\[](){}?*+.^$|") == std::string_view::npos;
 }
 
-// ASCII by table, the rest by the Unicode classes.
-uint8_t class_at(const ClassTable& classes, std::string_view text, size_t at, Utf8Char& out) {
-  out = utf8_char(text, at);
-  return classes[out.code];
-}
-
 bool in_set(const CharSet& set, uint8_t bits, char32_t code) {
+  if (set.classes == 0) return code == ' ';
   if (set.no_newlines && (code == '\n' || code == '\r')) return false;
   return ((bits & set.classes) != 0) != set.negated;
 }
 
-// kPlainSpace has no class and is not negated: as a prefix it means the character ' '.
-bool in_prefix(const CharSet& set, uint8_t bits, char32_t code) {
-  return set.classes == 0 ? code == ' ' : in_set(set, bits, code);
+CharSet with_ascii(CharSet set) {
+  for (char32_t code = 0; code < 128; ++code)
+    if (in_set(set, ClassTable::get()[code], code))
+      set.ascii[code >> 6] |= uint64_t{1} << (code & 63);
+  return set;
+}
+
+bool has_ascii(const CharSet& set, unsigned char c) { return set.ascii[c >> 6] >> (c & 63) & 1; }
+
+const CharSet& capitals() {
+  static const CharSet set = with_ascii({.classes = kUpper | kOtherLetter | kMark});
+  return set;
+}
+const CharSet& smalls() {
+  static const CharSet set = with_ascii({.classes = kLower | kOtherLetter | kMark});
+  return set;
+}
+const CharSet& spaces() {
+  static const CharSet set = with_ascii(kSpaces);
+  return set;
+}
+
+// The end of the character at `at` when it is of the set, else `at`.
+size_t take_one(const CharSet& set, std::string_view text, size_t at) {
+  const auto first = static_cast<unsigned char>(text[at]);
+  if (first < 128) return at + has_ascii(set, first);
+  const Utf8Char here = utf8_char(text, at);
+  return in_set(set, ClassTable::get()[here.code], here.code) ? at + here.bytes : at;
 }
 
 size_t take(const CharSet& set, std::string_view text, size_t at, uint32_t most = UINT32_MAX) {
-  const ClassTable& classes = ClassTable::get();
-  Utf8Char here;
-  while (at < text.size() && most > 0 &&
-         in_set(set, class_at(classes, text, at, here), here.code)) {
-    at += here.bytes;
-    --most;
+  for (; at < text.size() && most > 0; --most) {
+    const size_t end = take_one(set, text, at);
+    if (end == at) break;
+    at = end;
   }
   return at;
 }
@@ -114,13 +140,9 @@ size_t contraction_end(std::string_view text, size_t at) {
 size_t run_end(const Matcher& matcher, std::string_view text, size_t at) {
   size_t end = at;
   if (matcher.prefix) {
-    Utf8Char first;
-    const uint8_t bits = class_at(ClassTable::get(), text, at, first);
-    if (in_prefix(*matcher.prefix, bits, first.code)) {
-      const size_t body = at + first.bytes;
-      end = take(matcher.body, text, body, matcher.most);
-      if (end == body) end = at;
-    }
+    const size_t body = take_one(*matcher.prefix, text, at);
+    if (body > at) end = take(matcher.body, text, body, matcher.most);
+    if (end == body) end = at;
   }
   if (end == at) end = take(matcher.body, text, at, matcher.most);
   if (end == at) return at;
@@ -131,45 +153,39 @@ size_t run_end(const Matcher& matcher, std::string_view text, size_t at) {
 // Capitals*Smalls+ where both hold the letters without case and the marks: what the capitals took
 // too much is given back up to the last character that may be small.
 size_t cased_end(std::string_view text, size_t at) {
-  const size_t capitals = take(kCapitals, text, at);
-  const size_t smalls = take(kSmalls, text, capitals);
-  if (smalls > capitals) return smalls;
-  const ClassTable& classes = ClassTable::get();
-  for (size_t end = capitals; end > at; end = utf8_before(text, end)) {
-    Utf8Char last;
-    const uint8_t bits = class_at(classes, text, utf8_before(text, end), last);
-    if (in_set(kSmalls, bits, last.code)) return end;
+  const size_t upper = take(capitals(), text, at);
+  const size_t lower = take(smalls(), text, upper);
+  if (lower > upper) return lower;
+  for (size_t end = upper; end > at;) {
+    const size_t last = utf8_before(text, end);
+    if (take_one(smalls(), text, last) > last) return end;
+    end = last;
   }
   return at;
 }
 
 size_t capitals_end(std::string_view text, size_t at) {
-  const size_t capitals = take(kCapitals, text, at);
-  return capitals == at ? at : take(kSmalls, text, capitals);
+  const size_t upper = take(capitals(), text, at);
+  return upper == at ? at : take(smalls(), text, upper);
 }
 
 size_t word_end(const Matcher& matcher, std::string_view text, size_t at) {
   const auto body_end = matcher.kind == MatcherKind::cased_word ? cased_end : capitals_end;
-  Utf8Char first;
-  const uint8_t bits = class_at(ClassTable::get(), text, at, first);
-  size_t end = at;
-  if (in_prefix(*matcher.prefix, bits, first.code)) {
-    end = body_end(text, at + first.bytes);
-    if (end == at + first.bytes) end = at;
-  }
-  if (end == at) end = body_end(text, at);
+  const size_t body = take_one(*matcher.prefix, text, at);
+  size_t end = body > at ? body_end(text, body) : at;
+  if (end == body) end = body_end(text, at);
   if (end == at) return at;
   return matcher.with_contraction ? contraction_end(text, end) : end;
 }
 
 size_t through_newline_end(std::string_view text, size_t at) {
-  const size_t end = take(kSpaces, text, at);
+  const size_t end = take(spaces(), text, at);
   const size_t newline = text.substr(at, end - at).find_last_of("\r\n");
   return newline == std::string_view::npos ? at : at + newline + 1;
 }
 
 size_t spaces_before_space_end(std::string_view text, size_t at) {
-  const size_t end = take(kSpaces, text, at);
+  const size_t end = take(spaces(), text, at);
   return end == text.size() || end == at ? end : utf8_before(text, end);
 }
 
@@ -195,7 +211,7 @@ size_t matcher_end(const Matcher& matcher, std::string_view text, size_t at) {
 bool may_start(const Matcher& matcher, char first) {
   const auto code = static_cast<char32_t>(first);
   const uint8_t bits = ClassTable::get()[code];
-  const bool prefixed = matcher.prefix && in_prefix(*matcher.prefix, bits, code);
+  const bool prefixed = matcher.prefix && in_set(*matcher.prefix, bits, code);
   switch (matcher.kind) {
     case MatcherKind::literal:
       return matcher.literal.front() == first;
@@ -237,17 +253,28 @@ std::vector<std::string_view> alternatives(std::string_view regex) {
 std::optional<Matcher> known_matcher(std::string_view part) {
   for (const KnownPart& known : kKnownParts)
     if (known.regex == part)
-      return Matcher{.kind = known.kind, .prefix = known.prefix, .body = known.body,
-                     .most = known.most, .tail = known.tail, .literal = {},
+      return Matcher{.kind = known.kind,
+                     .prefix = known.prefix,
+                     .body = known.body,
+                     .most = known.most,
+                     .tail = known.tail,
+                     .literal = {},
                      .with_contraction = known.with_contraction};
   if (!is_plain_literal(part)) return std::nullopt;
-  return Matcher{.kind = MatcherKind::literal, .prefix = {}, .body = {}, .tail = {},
+  return Matcher{.kind = MatcherKind::literal,
+                 .prefix = {},
+                 .body = {},
+                 .tail = {},
                  .literal = std::string(part)};
 }
 
 }  // namespace
 
 SplitPattern::SplitPattern(std::vector<Matcher> matchers) : matchers_(std::move(matchers)) {
+  for (Matcher& matcher : matchers_) {
+    matcher.body = with_ascii(matcher.body);
+    if (matcher.prefix) matcher.prefix = with_ascii(*matcher.prefix);
+  }
   const auto all = static_cast<uint16_t>((1u << matchers_.size()) - 1);
   candidates_.fill(0);
   candidates_[128] = all;
@@ -271,7 +298,10 @@ std::optional<SplitPattern> SplitPattern::from_regex(std::string_view regex, std
 }
 
 SplitPattern SplitPattern::from_literal(std::string_view literal) {
-  return SplitPattern({Matcher{.kind = MatcherKind::literal, .prefix = {}, .body = {}, .tail = {},
+  return SplitPattern({Matcher{.kind = MatcherKind::literal,
+                               .prefix = {},
+                               .body = {},
+                               .tail = {},
                                .literal = std::string(literal)}});
 }
 
@@ -280,7 +310,8 @@ SplitPattern SplitPattern::from_matcher(const Matcher& matcher) { return SplitPa
 size_t SplitPattern::match_end(std::string_view text, size_t at) const {
   const auto first = static_cast<unsigned char>(text[at]);
   for (unsigned left = candidates_[first < 128 ? first : 128]; left; left &= left - 1) {
-    const size_t end = matcher_end(matchers_[static_cast<size_t>(std::countr_zero(left))], text, at);
+    const size_t end =
+        matcher_end(matchers_[static_cast<size_t>(std::countr_zero(left))], text, at);
     if (end > at) return end;
   }
   return at;

@@ -16,6 +16,7 @@ struct CharSet {
   uint8_t classes = 0;
   bool negated = false;
   bool no_newlines = false;
+  std::array<uint64_t, 2> ascii{};  // the members below 128, filled by SplitPattern
 };
 
 /// The `|`-separated parts that pre-tokeniser patterns are made of. Each has a hand-written matcher
@@ -35,8 +36,8 @@ struct Matcher {
   std::optional<CharSet> prefix;
   CharSet body;
   uint32_t most = UINT32_MAX;
-  std::string_view tail;        // run: characters taken as often as they come
-  std::string literal;          // literal: the text itself
+  std::string_view tail;          // run: characters taken as often as they come
+  std::string literal;            // literal: the text itself
   bool with_contraction = false;  // cased words: a contraction may follow
 };
 

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <exception>
-#include <istream>
 #include <ostream>
 #include <thread>
 #include <vector>
 
 #include "core/error.h"
-#include "data/tokenizer/json_reader.h"
+#include "core/json_reader.h"
 #include "data/tokenizer/utf8.h"
 
 namespace isogrid {
@@ -21,7 +20,8 @@ constexpr size_t kLongestLine = size_t{64} << 20;
 /// Hands out whole lines, as many as fit a chunk and at least one.
 class LineChunks {
  public:
-  LineChunks(std::istream& in, const std::string& name) : in_(in), name_(name) {}
+  LineChunks(const TokenizeLines::Source& read, const std::string& name)
+      : read_(read), name_(name) {}
 
   /// The lines without their ends; empty at the end of the input. Valid until the next call.
   const std::vector<std::string_view>& next() {
@@ -29,18 +29,18 @@ class LineChunks {
     buffer_.erase(0, taken_);
     taken_ = 0;
     size_t end = std::string::npos;
-    while (end == std::string::npos && !in_.eof()) {
+    while (end == std::string::npos && !ended_) {
       if (buffer_.size() > kLongestLine)
         fail(ExitCode::refused_input, name_, ":", line_number_, ": a line of more than ",
              kLongestLine >> 20, " MiB");
       const size_t had = buffer_.size();
       buffer_.resize(had + kChunkBytes);
-      in_.read(buffer_.data() + had, static_cast<std::streamsize>(kChunkBytes));
-      buffer_.resize(had + static_cast<size_t>(in_.gcount()));
-      if (in_.bad()) fail(ExitCode::io, name_, ": cannot be read");
-      end = buffer_.rfind('\n');
+      const size_t got = read_(buffer_.data() + had, kChunkBytes);
+      buffer_.resize(had + got);
+      ended_ = got == 0;
+      end = buffer_.find_last_of('\n');
     }
-    cut(in_.eof() ? buffer_.size() : end + 1);
+    cut(ended_ ? buffer_.size() : end + 1);
     return lines_;
   }
 
@@ -58,13 +58,20 @@ class LineChunks {
     line_number_ += lines_.size();
   }
 
-  std::istream& in_;
+  const TokenizeLines::Source& read_;
   const std::string& name_;
   std::string buffer_;
   size_t taken_ = 0;
+  bool ended_ = false;
   size_t line_number_ = 1;
   std::vector<std::string_view> lines_;
 };
+
+void append_escape(std::string& out, char32_t code) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  out.append("\\u");
+  for (int shift = 12; shift >= 0; shift -= 4) out.push_back(kHex[code >> shift & 15]);
+}
 
 void append_ids(std::string& out, const std::vector<int32_t>& ids) {
   out.push_back('[');
@@ -82,18 +89,16 @@ void append_ids(std::string& out, const std::vector<int32_t>& ids) {
 struct Share {
   std::string out = {};
   std::exception_ptr error = nullptr;
+  EncodeScratch scratch = {};
 
   void run(const TokenizeLines& what, const Tokenizer& tokenizer,
            const std::vector<std::string_view>& lines, size_t first, size_t last,
            size_t first_number) {
     try {
-      EncodeScratch scratch;
       std::vector<int32_t> ids;
       out.clear();
       for (size_t i = first; i < last; ++i) {
-        JsonReader reader(lines[i], what.name, first_number + i);
-        if (const size_t broken = utf8_valid_until(lines[i]); broken < lines[i].size())
-          reader.fail_at(broken, "these bytes are not UTF-8");
+        JsonReader reader(lines[i], what.name, JsonReader::kMaxDepth, first_number + i);
         ids.clear();
         if (what.decode) {
           read_ids(reader, ids);
@@ -111,12 +116,10 @@ struct Share {
   }
 
   static void read_ids(JsonReader& reader, std::vector<int32_t>& ids) {
-    reader.enter_array();
-    while (reader.next_item()) {
-      const size_t place = reader.place();
-      const int64_t id = reader.integer();
-      if (id < 0 || id > INT32_MAX)
-        reader.fail_at(place, concat(id, " is not an id; ids are from 0 to ", INT32_MAX));
+    reader.begin_array();
+    while (reader.next_element()) {
+      const uint64_t id = reader.natural("a token id");
+      if (id > INT32_MAX) reader.refuse(id, " is not an id; they end at ", INT32_MAX);
       ids.push_back(static_cast<int32_t>(id));
     }
     reader.finish();
@@ -126,27 +129,26 @@ struct Share {
 }  // namespace
 
 void append_json_string(std::string& out, std::string_view text) {
-  constexpr std::string_view kHex = "0123456789abcdef";
   out.push_back('"');
-  for (const char c : text) {
-    const auto code = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (c == '\n') {
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Char c = utf8_char(text, at);
+    // Controls, and what many programs end a line at: one JSON text stays one line.
+    const bool escaped =
+        c.code < 0x20 || c.code == 0x7F || c.code == 0x85 || c.code == 0x2028 || c.code == 0x2029;
+    if (c.code == '"' || c.code == '\\') out.push_back('\\');
+    if (c.code == '\n')
       out.append("\\n");
-    } else if (code < 0x20 || code == 0x7F) {
-      out.append("\\u00").push_back(kHex[code >> 4]);
-      out.push_back(kHex[code & 15]);
-    } else {
-      out.push_back(c);
-    }
+    else if (escaped)
+      append_escape(out, c.code);
+    else
+      out.append(text, at, c.bytes);
+    at += c.bytes;
   }
   out.push_back('"');
 }
 
-void TokenizeLines::run(const Tokenizer& tokenizer, std::istream& in, std::ostream& out) const {
-  LineChunks chunks(in, name);
+void TokenizeLines::run(const Tokenizer& tokenizer, const Source& read, std::ostream& out) const {
+  LineChunks chunks(read, name);
   std::vector<Share> shares(std::max(1u, threads));
   while (true) {
     const std::vector<std::string_view>& lines = chunks.next();
@@ -164,9 +166,9 @@ void TokenizeLines::run(const Tokenizer& tokenizer, std::istream& in, std::ostre
       if (share.error) std::rethrow_exception(share.error);
       out.write(share.out.data(), static_cast<std::streamsize>(share.out.size()));
     }
+    out.flush();
     if (!out) fail(ExitCode::io, "the output cannot be written");
   }
-  out.flush();
 }
 
 }  // namespace isogrid

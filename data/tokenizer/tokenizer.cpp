@@ -15,9 +15,9 @@
 namespace isogrid {
 
 struct EncodeScratch::Buffers {
-  std::string repaired;               // the text when it was not UTF-8
+  std::string repaired;  // the text when it was not UTF-8
   std::string normal[2];
-  std::vector<std::string> pieces;    // one per pre-tokeniser step
+  std::vector<std::string> pieces;  // one per pre-tokeniser step
   std::vector<AddedMatch> raw, normalized;
   BpeScratch bpe;
   WordCache words;

@@ -23,6 +23,9 @@ class Tokenizer {
   /// The bytes of a tokenizer.json; `name` stands for the file in messages.
   static Tokenizer from_json(std::span<const char> json, const std::string& name);
 
+  /// From parts that a reader of one format put together (data/tokenizer/parts.h).
+  explicit Tokenizer(std::shared_ptr<const TokenizerParts> parts);
+
   /// Added tokens standing in the text become their ids; nothing is added. Invalid UTF-8 in the
   /// text counts as U+FFFD, a maximal broken part at a time.
   std::vector<int32_t> encode(std::string_view text) const;
@@ -48,7 +51,6 @@ class Tokenizer {
 
  private:
   friend class StreamDecoder;
-  explicit Tokenizer(std::shared_ptr<const TokenizerParts> parts);
 
   std::shared_ptr<const TokenizerParts> parts_;
 };

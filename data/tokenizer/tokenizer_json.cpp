@@ -2,7 +2,6 @@
 
 #include "core/log.h"
 #include "data/tokenizer/limits.h"
-#include "data/tokenizer/utf8.h"
 
 namespace isogrid {
 
@@ -11,16 +10,11 @@ std::shared_ptr<TokenizerParts> read_tokenizer_json(std::string_view json,
   if (json.size() > kTokenizerFileBytes)
     fail(ExitCode::refused_input, name, ": ", json.size(), " bytes; at most ",
          kTokenizerFileBytes >> 20, " MiB are read");
-  JsonReader reader(json, name);
-  if (const size_t broken = utf8_valid_until(json); broken < json.size())
-    reader.fail_at(broken, "these bytes are not UTF-8");
-  const JsonFields fields(reader, "");
-  JsonReader whole = reader;
-  whole.skip();
-  whole.finish();
+  const SectionFields fields(JsonReader(json, name), "");
+  fields.finish();
 
   if (fields.has("version") && fields.text("version") != "1.0")
-    fields.fail("version", concat(" is '", fields.text("version"), "'; 1.0 is supported"));
+    fields.refuse("version", concat(" is '", fields.text("version"), "'; 1.0 is supported"));
   auto parts = std::make_shared<TokenizerParts>();
   const bool bytes =
       fields.has("pre_tokenizer") && read_pre_tokenizer(fields.at("pre_tokenizer"), *parts);
@@ -34,12 +28,12 @@ std::shared_ptr<TokenizerParts> read_tokenizer_json(std::string_view json,
 }
 
 void read_added_tokens(JsonReader section, TokenizerParts& parts) {
-  if (section.type() != JsonReader::Type::array)
-    section.fail_here(concat("added_tokens is ", json_type_name(section.type()),
-                             "; an array of objects is needed"));
-  section.enter_array();
-  for (size_t i = 0; section.next_item(); ++i) {
-    const JsonFields fields(section, concat("added_tokens[", i, "]"));
+  if (section.peek() != JsonKind::array)
+    section.refuse(
+        concat("added_tokens is ", describe(section.peek()), "; an array of objects is needed"));
+  section.begin_array();
+  for (size_t i = 0; section.next_element(); ++i) {
+    const SectionFields fields(section, concat("added_tokens[", i, "]"));
     const AddedToken token{.content = fields.text("content"),
                            .single_word = fields.flag("single_word", false),
                            .lstrip = fields.flag("lstrip", false),
@@ -47,22 +41,22 @@ void read_added_tokens(JsonReader section, TokenizerParts& parts) {
                            .normalized = fields.flag("normalized", true),
                            .special = fields.flag("special", false)};
     if (token.content.size() > kTokenizerPieceBytes)
-      fields.fail("content", concat(" has ", token.content.size(), " bytes; at most ",
-                                    kTokenizerPieceBytes, " are allowed"));
-    const int64_t wanted = fields.integer("id");
+      fields.refuse("content", concat(" has ", token.content.size(), " bytes; at most ",
+                                      kTokenizerPieceBytes, " are allowed"));
+    const uint64_t wanted = fields.natural("id");
     const size_t tokens = parts.model.vocabulary().count() + i + 1;
     if (tokens > kTokenizerTokens)
-      fields.fail("content", concat(": more than ", kTokenizerTokens, " tokens"));
+      fields.refuse("content", concat(": more than ", kTokenizerTokens, " tokens"));
     if (!tokenizer_id_is_dense(wanted, tokens))
-      fields.fail("id", concat(" is ", wanted, ", but the file has ", tokens, " tokens so far"));
+      fields.refuse("id", concat(" is ", wanted, ", but the file has ", tokens, " tokens so far"));
     const int32_t id = parts.add(token);
     if (id < 0)
-      fields.fail("content", concat(" '", token.content,
-                                    "' is not in model.vocab, and the next free id is taken: the "
-                                    "ids of model.vocab have gaps"));
-    if (id != wanted && !token.content.empty())
-      log_warning(concat("added_tokens[", i, "]: '", token.content, "' has the id ", id,
-                         ", not ", wanted, " as written, as in Hugging Face tokenizers"));
+      fields.refuse("content", concat(" '", token.content,
+                                      "' is not in model.vocab, and the next free id is taken: the "
+                                      "ids of model.vocab have gaps"));
+    if (static_cast<uint64_t>(id) != wanted && !token.content.empty())
+      log_warning(concat("added_tokens[", i, "]: '", token.content, "' has the id ", id, ", not ",
+                         wanted, " as written, as in Hugging Face tokenizers"));
     section.skip();
   }
 }

@@ -1,9 +1,11 @@
 #pragma once
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "data/tokenizer/json_reader.h"
+#include "core/json_reader.h"
 #include "data/tokenizer/parts.h"
 
 namespace isogrid {
@@ -22,30 +24,34 @@ void read_decoder(JsonReader section, TokenizerParts& parts);
 void read_added_tokens(JsonReader section, TokenizerParts& parts);
 
 /// The places of an object's values by key; duplicate keys are refused.
-class JsonFields {
+class SectionFields {
  public:
-  JsonFields(JsonReader object, std::string path);
+  SectionFields(JsonReader object, std::string path);
 
   bool has(std::string_view key) const;  // there, and not null
   JsonReader at(std::string_view key) const;
   std::string text(std::string_view key) const;
   std::string text(std::string_view key, std::string fallback) const;
   bool flag(std::string_view key, bool fallback) const;
-  int64_t integer(std::string_view key) const;
+  uint64_t natural(std::string_view key) const;
+  /// Nothing but white space may follow the object.
+  void finish() const;
   const std::string& path() const { return path_; }
-  [[noreturn]] void fail(std::string_view key, std::string_view what) const;
+  /// Error 65 at the key's value, or at the object when the key is missing.
+  [[noreturn]] void refuse(std::string_view key, std::string_view what) const;
 
  private:
   const size_t* find(std::string_view key) const;
 
   JsonReader object_;
   size_t place_;
+  size_t end_ = 0;
   std::string path_;
   std::map<std::string, size_t, std::less<>> places_;
 };
 
 /// Steps of a section in order: the members of nested Sequences, or the one that stands alone.
-std::vector<JsonFields> read_steps(JsonReader section, const std::string& path,
-                                   std::string_view list_key);
+std::vector<SectionFields> read_steps(JsonReader section, const std::string& path,
+                                      std::string_view list_key);
 
 }  // namespace isogrid

@@ -6,8 +6,8 @@
 
 namespace isogrid {
 
-/// Hashes for tables filled from strangers' files: keyed by a number drawn once per process, so that
-/// nobody can prepare keys that collide.
+/// Hashes for tables filled from strangers' files: keyed by a number drawn once per process, so
+/// that nobody can prepare keys that collide.
 uint64_t hash_bytes(std::string_view text);
 uint64_t hash_pair(uint64_t pair);
 
@@ -17,7 +17,8 @@ class Vocabulary {
   static constexpr int32_t kNone = -1;
 
   void reserve(size_t tokens, size_t bytes);
-  /// False when the token or the id is taken already. An empty token takes its id and is never found.
+  /// False when the token or the id is taken already. An empty token takes its id and is never
+  /// found.
   bool add(std::string_view token, int32_t id);
 
   int32_t find(std::string_view token) const { return find(token, hash_bytes(token)); }

@@ -41,13 +41,6 @@ TEST(ReadTextFile, IsBounded) {
   expect_refusal([&] { read_text_file(path, 4); }, ExitCode::refused_input, "larger than the 4 B");
 }
 
-TEST(HumanSize, HasThreeDigits) {
-  EXPECT_EQ(human_size(0), "0 B");
-  EXPECT_EQ(human_size(1536), "1.50 KiB");
-  EXPECT_EQ(human_size(11'010'048), "10.5 MiB");
-  EXPECT_EQ(human_size(uint64_t{300} << 30), "300 GiB");
-}
-
 TEST(InputDirectory, RefusesEveryNameThatIsNoPlainOne) {
   const TemporaryDirectory outer;
   outer.write("secret.safetensors", "secret");

@@ -166,7 +166,7 @@ TEST(WriteFileDurably, TellsPathCauseNeedAndSpaceWhenTheDiskIsFull) {
   expect_refusal(write, ExitCode::io, "model");
   FaultyIo again(3, ENOSPC, true);
   expect_refusal([&] { write_file_durably(folder / "m", as_bytes(big_text('n')), again); },
-                 ExitCode::io, "No space left on device; 600 KiB needed, ");
+                 ExitCode::io, "No space left on device; 600.0 KiB needed, ");
 }
 
 TEST(WriteFileDurably, LeavesNothingBehindWhenTheProducerFails) {

@@ -7,9 +7,7 @@
 namespace isogrid {
 namespace {
 
-std::string dumped(std::string_view json) {
-  return json_text(parse_json(json, "test"));
-}
+std::string dumped(std::string_view json) { return json_text(parse_json(json, "test")); }
 
 TEST(JsonText, SpacesAndOrderAreThoseOfPython) {
   EXPECT_EQ(dumped(R"({"b":[1,2,{}],"a":{"x":null,"y":[]},"ok":true})"),

@@ -12,7 +12,7 @@ namespace {
 
 constexpr EdgeTokens kEdges{.bos = "<s>", .eos = "</s>"};
 
-Message says(Role role, std::string content) {
+Message says(Speaker role, std::string content) {
   return {.role = role, .content = std::move(content), .tool_calls = {}, .trained = {}};
 }
 
@@ -48,9 +48,9 @@ std::string turns(std::string_view name, const std::vector<Message>& messages,
   return shape(encode_turns(chat_template(name), messages, options));
 }
 
-const std::vector<Message> kAsk = {says(Role::user, "Hi")};
-const std::vector<Message> kTwoTurns = {says(Role::user, "a"), says(Role::assistant, "b"),
-                                        says(Role::user, "c"), says(Role::assistant, "d")};
+const std::vector<Message> kAsk = {says(Speaker::user, "Hi")};
+const std::vector<Message> kTwoTurns = {says(Speaker::user, "a"), says(Speaker::assistant, "b"),
+                                        says(Speaker::user, "c"), says(Speaker::assistant, "d")};
 
 TEST(Templates, QwenAlwaysHasASystemBlock) {
   EXPECT_EQ(prompt("qwen", kAsk),
@@ -76,9 +76,9 @@ TEST(Templates, ThinkingOffClosesAnEmptyBlockInThePrompt) {
 }
 
 TEST(Templates, EarlierReasoningIsDroppedFromQwen3Prompts) {
-  std::vector<Message> messages = {says(Role::user, "a"),
-                                   says(Role::assistant, "<think>\nhm\n</think>\n\nb"),
-                                   says(Role::user, "c")};
+  std::vector<Message> messages = {says(Speaker::user, "a"),
+                                   says(Speaker::assistant, "<think>\nhm\n</think>\n\nb"),
+                                   says(Speaker::user, "c")};
   EXPECT_EQ(prompt("qwen3", messages),
             "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
             "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n");
@@ -88,10 +88,10 @@ TEST(Templates, EarlierReasoningIsDroppedFromQwen3Prompts) {
 }
 
 TEST(Templates, ToolResultsShareOneBlock) {
-  Message call = says(Role::assistant, "");
+  Message call = says(Speaker::assistant, "");
   call.tool_calls = {{"f", R"({"x":1,"y":"ü"})"}, {"g", "{}"}};
-  const std::vector<Message> messages = {says(Role::user, "a"), call, says(Role::tool, "1"),
-                                         says(Role::tool, "2")};
+  const std::vector<Message> messages = {says(Speaker::user, "a"), call, says(Speaker::tool, "1"),
+                                         says(Speaker::tool, "2")};
   const std::string expected =
       "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
       "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1, \"y\": \"ü\"}}\n</tool_call>\n"
@@ -114,14 +114,14 @@ TEST(Templates, ToolsStandInTheSystemBlock) {
 }
 
 TEST(Templates, Llama3StartsWithBosAndTrims) {
-  EXPECT_EQ(prompt("llama3", {says(Role::user, " Hi\n")}),
+  EXPECT_EQ(prompt("llama3", {says(Speaker::user, " Hi\n")}),
             "<s><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
             "<|start_header_id|>assistant<|end_header_id|>\n\n");
 }
 
 TEST(Templates, Llama2PutsTheSystemTextIntoTheFirstQuestion) {
-  EXPECT_EQ(prompt("llama2", {says(Role::system, "S"), says(Role::user, "a"),
-                              says(Role::assistant, "b"), says(Role::user, "c")}),
+  EXPECT_EQ(prompt("llama2", {says(Speaker::system, "S"), says(Speaker::user, "a"),
+                              says(Speaker::assistant, "b"), says(Speaker::user, "c")}),
             "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\na [/INST] b </s><s>[INST] c [/INST]");
 }
 
@@ -137,9 +137,9 @@ TEST(Templates, SmolLm3NamesTheDayAndTheMode) {
       metadata + "You are a helpful AI assistant named SmolLM, trained by Hugging Face." + rest);
   TemplateOptions thinking = options;
   thinking.enable_thinking = true;
-  EXPECT_EQ(prompt("smollm3", {says(Role::system, "Be brief. /no_think"), kAsk[0]}, thinking),
+  EXPECT_EQ(prompt("smollm3", {says(Speaker::system, "Be brief. /no_think"), kAsk[0]}, thinking),
             metadata + "Be brief." + rest);
-  EXPECT_EQ(prompt("smollm3", {says(Role::system, "Raw. /system_override"), kAsk[0]}, thinking),
+  EXPECT_EQ(prompt("smollm3", {says(Speaker::system, "Raw. /system_override"), kAsk[0]}, thinking),
             "<|im_start|>system\nRaw.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
             "<|im_start|>assistant\n");
 }
@@ -151,7 +151,7 @@ TEST(Templates, ZenIsThePlainTextOfItsModelCard) {
 }
 
 TEST(Templates, EmptyAddsNothing) {
-  EXPECT_EQ(prompt("empty", {says(Role::user, "Once upon")}), "Once upon");
+  EXPECT_EQ(prompt("empty", {says(Speaker::user, "Once upon")}), "Once upon");
 }
 
 TEST(Turns, TheNewlineAfterTheEndMarkIsTrained) {
@@ -161,7 +161,7 @@ TEST(Turns, TheNewlineAfterTheEndMarkIsTrained) {
 }
 
 TEST(Turns, TheSystemBlockIsItsOwnSlot) {
-  EXPECT_EQ(turns("chatml", {says(Role::system, "S"), kTwoTurns[0], kTwoTurns[1]}),
+  EXPECT_EQ(turns("chatml", {says(Speaker::system, "S"), kTwoTurns[0], kTwoTurns[1]}),
             "'<|im_start|>system\nS<|im_end|>\n'"
             "'<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n'|['b<|im_end|>\n']/");
 }
@@ -178,7 +178,7 @@ TEST(Turns, TheEmptyThoughtIsTrainedOnlyWhenThinkingIsOn) {
 
 TEST(Turns, GivenThoughtsAreKeptOrRemoved) {
   const std::vector<Message> one = {kTwoTurns[0],
-                                    says(Role::assistant, "<think>\nhm\n</think>\n\nb")};
+                                    says(Speaker::assistant, "<think>\nhm\n</think>\n\nb")};
   const std::string source = "'<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n'";
   const std::string kept = source + "|['<think>\nhm\n</think>\n\nb<|im_end|>\n']/";
   EXPECT_EQ(turns("qwen3", one), kept);
@@ -189,8 +189,8 @@ TEST(Turns, GivenThoughtsAreKeptOrRemoved) {
 
 TEST(Turns, MaskedHistoryLosesItsReasoningUnlessPreserved) {
   const std::vector<Message> messages = {
-      says(Role::user, "a"), says(Role::assistant, "<think>\nx\n</think>\n\nb"),
-      says(Role::user, "c"), says(Role::assistant, "<think>\ny\n</think>\n\nd")};
+      says(Speaker::user, "a"), says(Speaker::assistant, "<think>\nx\n</think>\n\nb"),
+      says(Speaker::user, "c"), says(Speaker::assistant, "<think>\ny\n</think>\n\nd")};
   const auto user = [](const std::string& text) {
     return "'<|im_start|>user\n" + text + "<|im_end|>\n<|im_start|>assistant\n'|";
   };
@@ -214,7 +214,7 @@ TEST(Turns, TrainOnPromptAndPerMessageFlags) {
 
 TEST(Turns, Llama2HasBosBeforeEachQuestionAndEosAfterEachAnswer) {
   std::vector<Message> messages = kTwoTurns;
-  messages.insert(messages.begin(), says(Role::system, "S"));
+  messages.insert(messages.begin(), says(Speaker::system, "S"));
   EXPECT_EQ(turns("llama2", messages),
             "B'[INST] <<SYS>>\nS\n<</SYS>>\n\na [/INST]'|['b'][E]/B'[INST] c [/INST]'|['d'][E]/");
 }
@@ -232,8 +232,8 @@ TEST(Turns, ZenTrainsTheEndOfEachAnswerWithoutWritingIt) {
 
 TEST(Turns, ToolMessagesAndCallsOfTheDialects) {
   const std::vector<Message> messages = {
-      says(Role::user, "a"), call_message(R"({"name":"f","arguments":{"x":1}})"),
-      says(Role::tool, "1"), says(Role::tool, "2"), says(Role::assistant, "b")};
+      says(Speaker::user, "a"), call_message(R"({"name":"f","arguments":{"x":1}})"),
+      says(Speaker::tool, "1"), says(Speaker::tool, "2"), says(Speaker::assistant, "b")};
   EXPECT_EQ(turns("qwen", messages, {{.default_system = ""}}),
             "'<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n'|"
             "['<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>"
@@ -250,15 +250,15 @@ TEST(Turns, ToolMessagesAndCallsOfTheDialects) {
 }
 
 TEST(Turns, RefusesConversationsOutOfOrder) {
-  const Message user = says(Role::user, "a");
-  const Message answer = says(Role::assistant, "b");
+  const Message user = says(Speaker::user, "a");
+  const Message answer = says(Speaker::assistant, "b");
   for (const std::vector<Message>& messages : {std::vector<Message>{},
                                                {user},
                                                {answer},
                                                {user, user, answer},
                                                {user, answer, answer},
-                                               {user, answer, says(Role::system, "S"), answer},
-                                               {says(Role::system, "S")}}) {
+                                               {user, answer, says(Speaker::system, "S"), answer},
+                                               {says(Speaker::system, "S")}}) {
     try {
       encode_turns(chat_template("qwen"), messages, {});
       ADD_FAILURE() << "accepted";
@@ -296,7 +296,7 @@ TEST(Registry, AnUnknownNameGetsTheListAndTheNearest) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::configuration);
     const std::string text = error.what();
-    EXPECT_NE(text.find("did you mean qwen3_nothink?"), std::string::npos) << text;
+    EXPECT_NE(text.find("did you mean qwen3_nothink"), std::string::npos) << text;
     for (const ChatTemplate* layout : chat_templates()) {
       EXPECT_NE(text.find(layout->name), std::string::npos);
     }

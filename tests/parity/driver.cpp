@@ -14,11 +14,11 @@
 namespace isogrid {
 namespace {
 
-Role role_of(const std::string& name) {
-  if (name == "system") return Role::system;
-  if (name == "user") return Role::user;
-  if (name == "tool") return Role::tool;
-  return Role::assistant;
+Speaker role_of(const std::string& name) {
+  if (name == "system") return Speaker::system;
+  if (name == "user") return Speaker::user;
+  if (name == "tool") return Speaker::tool;
+  return Speaker::assistant;
 }
 
 std::vector<Message> messages_of(const Json& request) {

@@ -1,0 +1,111 @@
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/format.h"
+#include "core/json.h"
+#include "models/hub_cache.h"
+#include "models/listing.h"
+#include "trainer/commands/commands.h"
+
+namespace isogrid {
+namespace {
+
+Json listing_json(const TensorListing& listing) {
+  Json tensors = Json::array();
+  for (const auto& [file, entry] : listing.rows)
+    tensors.push_back({{"name", entry.name},
+                       {"dtype", dtype_name(entry.dtype)},
+                       {"shape", entry.shape},
+                       {"bytes", entry.bytes()}});
+  return {{"format", listing.format}, {"metadata", listing.metadata}, {"tensors", tensors}};
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (const int64_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
+  return text.empty() ? "scalar" : text;
+}
+
+/// 1234567 -> "1,234,567".
+std::string grouped(uint64_t number) {
+  std::string text = std::to_string(number);
+  for (size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, ",");
+  return text;
+}
+
+uint64_t element_count(const TensorEntry& entry) {
+  return entry.bytes() * 8 / dtype_bits(entry.dtype);
+}
+
+/// What one dtype amounts to, or all of them.
+struct Sum {
+  uint64_t tensors = 0, elements = 0, bytes = 0;
+  void add(const TensorEntry& entry) {
+    tensors += 1;
+    elements += element_count(entry);
+    bytes += entry.bytes();
+  }
+  void print(const std::string& what) const {
+    std::printf("%-8s %s %s, %s elements, %s\n", what.c_str(), grouped(tensors).c_str(),
+                tensors == 1 ? "tensor" : "tensors", grouped(elements).c_str(),
+                human_bytes(bytes).c_str());
+  }
+};
+
+void print_table(const TensorListing& listing) {
+  size_t name_width = 4, shape_width = 5;
+  for (const auto& [file, entry] : listing.rows) {
+    name_width = std::max(name_width, entry.name.size());
+    shape_width = std::max(shape_width, shape_text(entry.shape).size());
+  }
+  const auto line = [&](const std::string& name, const char* dtype, const std::string& shape,
+                        const std::string& size) {
+    std::printf("%-*s  %-8s  %-*s  %9s\n", static_cast<int>(name_width), name.c_str(), dtype,
+                static_cast<int>(shape_width), shape.c_str(), size.c_str());
+  };
+  line("name", "dtype", "shape", "size");
+  for (const auto& [file, entry] : listing.rows)
+    line(entry.name, dtype_name(entry.dtype), shape_text(entry.shape), human_bytes(entry.bytes()));
+}
+
+void print_listing(const std::string& path, const TensorListing& listing) {
+  std::printf("%s (%s)\n", path.c_str(), listing.format.c_str());
+  if (listing.format == "safetensors")
+    for (const auto& [key, value] : listing.metadata.items())
+      std::printf("%s: %s\n", shown_text(key).c_str(),
+                  shown_text(value.get<std::string>()).c_str());
+  std::printf("\n");
+  print_table(listing);
+  std::map<Dtype, Sum> by_dtype;
+  Sum total;
+  for (const auto& [file, entry] : listing.rows) {
+    by_dtype[entry.dtype].add(entry);
+    total.add(entry);
+  }
+  std::printf("\n");
+  for (const auto& [dtype, sum] : by_dtype) sum.print(dtype_name(dtype));
+  if (by_dtype.size() != 1) total.print("all");
+}
+
+}  // namespace
+
+int run_inspect(const Invocation& invocation) {
+  if (invocation.options.config)
+    fail(ExitCode::configuration,
+         "inspect --config: showing the rows of a run is not supported yet");
+  if (invocation.positional.empty())
+    fail(ExitCode::usage, "inspect: name a file or a folder: trainer inspect FILE_OR_DIR");
+  const std::string path = resolve_model(invocation.positional.front());
+  const TensorListing listing = list_tensors(path);
+  if (invocation.options.json)
+    std::fputs(dump_json(listing_json(listing)).c_str(), stdout);
+  else
+    print_listing(path, listing);
+  return 0;
+}
+
+}  // namespace isogrid

@@ -91,14 +91,15 @@ TEST_P(InstructionSetTest, Matvec) {
   for (const int64_t inputs : {5, 32, 129})
     for (const int64_t rows : {1, 8, 11}) {
       const auto k = static_cast<size_t>(inputs), r = static_cast<size_t>(rows);
-      const auto x = random(r * k), weight = random(9 * k);
+      const auto x = random(r * k), weight = random(9 * k), addend = random(r * 9);
       std::vector<float> y(r * 9);
       matvec_kernels(GetParam())
-          .matvec(Element::f32, x.data(), weight.data(), y.data(), rows, inputs, 9, 0, 9);
+          .matvec(Element::f32, x.data(), weight.data(), addend.data(), y.data(), rows, inputs, 9,
+                  0, 9);
       std::vector<double> wanted;
       for (size_t row = 0; row < r; ++row)
         for (size_t n = 0; n < 9; ++n) {
-          double sum = 0;
+          double sum = addend[row * 9 + n];
           for (size_t i = 0; i < k; ++i) sum += double{x[row * k + i]} * weight[n * k + i];
           wanted.push_back(sum);
         }

@@ -27,7 +27,7 @@ def reference_gradients(folder, documents):
     return total, {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-@pytest.mark.parametrize("name", [case for case in models.CASES if "float16" not in case])
+@pytest.mark.parametrize("name", models.parameters())
 def test_gradients(name, model_folder, tmp_path):
     folder = model_folder(name)
     vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]

@@ -88,7 +88,8 @@ bool in_set(const CharSet& set, uint8_t bits, char32_t code) {
 
 CharSet with_ascii(CharSet set) {
   for (char32_t code = 0; code < 128; ++code)
-    if (in_set(set, ClassTable::get()[code], code)) set.ascii[code >> 6] |= uint64_t{1} << (code & 63);
+    if (in_set(set, ClassTable::get()[code], code))
+      set.ascii[code >> 6] |= uint64_t{1} << (code & 63);
   return set;
 }
 

@@ -36,10 +36,11 @@ struct ModelConfig {
     field("cache_dir", cache_dir, "Hub cache to look models up in.")
         .unset("HF_HOME, else ~/.cache/huggingface")
         .planned();
-    field("model_revision", model_revision, "Branch, tag or commit in the hub cache.").planned();
+    field("model_revision", model_revision, "Branch, tag or commit in the hub cache.");
     field("rope_scaling", rope_scaling, "Rotary scaling that stretches the context to cutoff_len.")
         .one_of({"linear", "dynamic", "yarn", "llama3"})
-        .unset("as in config.json");
+        .unset("as in config.json")
+        .planned();
     field("resize_vocab", resize_vocab, "Pad the embedding to a multiple of 64 for new tokens.")
         .planned();
     field("add_tokens", add_tokens, "Ordinary tokens to add to the tokenizer.").planned();

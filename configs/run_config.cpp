@@ -91,7 +91,7 @@ const std::string& required_model(const RunConfig& config) {
 }
 
 const std::string& inference_dtype(const RunConfig& config) {
-  return config.run.compute_dtype != "auto" ? config.run.compute_dtype : config.run.infer_dtype;
+  return config.run.infer_dtype != "auto" ? config.run.infer_dtype : config.run.compute_dtype;
 }
 
 std::vector<Refusal> refusals(const RunConfig& config, Groups reads) {

@@ -30,14 +30,15 @@ constexpr std::array<Pattern, 10> kPatterns{{
 template <typename Word>
 std::optional<uint64_t> scan(ByteSpan bytes, Word mask, Word value) {
   constexpr size_t kBlock = 4096;
-  std::array<Word, kBlock> block;  // a copy, since the data may not be aligned
+  std::array<Word, kBlock> block{};  // a copy, since the data may not be aligned
   const size_t count = bytes.size() / sizeof(Word);
   for (size_t start = 0; start < count; start += kBlock) {
     const size_t length = std::min(kBlock, count - start);
     std::memcpy(block.data(), bytes.data() + start * sizeof(Word), length * sizeof(Word));
-    // Without an exit inside, the loop is vectorised.
+    // The tail of a last, shorter block holds words already looked at. A loop of constant length
+    // without an exit is vectorised.
     Word found = 0;
-    for (size_t i = 0; i < length; ++i)
+    for (size_t i = 0; i < kBlock; ++i)
       found = static_cast<Word>(found | static_cast<Word>((block[i] & mask) == value));
     if (found == 0) continue;
     for (size_t i = 0; i < length; ++i)

@@ -15,20 +15,10 @@ void write_line(LogLevel level, const char* prefix, std::string_view message) {
 
 }  // namespace
 
-void set_log_level(LogLevel level) {
-  current_level = level;
-}
-LogLevel log_level() {
-  return current_level;
-}
-void log_debug(std::string_view message) {
-  write_line(LogLevel::debug, "debug: ", message);
-}
-void log_info(std::string_view message) {
-  write_line(LogLevel::info, "", message);
-}
-void log_warning(std::string_view message) {
-  write_line(LogLevel::warning, "warning: ", message);
-}
+void set_log_level(LogLevel level) { current_level = level; }
+LogLevel log_level() { return current_level; }
+void log_debug(std::string_view message) { write_line(LogLevel::debug, "debug: ", message); }
+void log_info(std::string_view message) { write_line(LogLevel::info, "", message); }
+void log_warning(std::string_view message) { write_line(LogLevel::warning, "warning: ", message); }
 
 }  // namespace isogrid

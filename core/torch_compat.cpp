@@ -46,8 +46,8 @@ VarlenResult cuda_varlen_attention(const at::Tensor& q, const at::Tensor& k, con
 std::tuple<at::Tensor, at::Tensor, at::Tensor> cuda_varlen_attention_backward(
     const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
     const VarlenResult& forward, const VarlenAttention& how) {
-  return at::_flash_attention_backward(d_out, q, k, v, forward.out, forward.log_sum_exp,
-                                       how.ends_q, how.ends_k, how.longest_q, how.longest_k,
+  return at::_flash_attention_backward(d_out, q, k, v, forward.out, forward.log_sum_exp, how.ends_q,
+                                       how.ends_k, how.longest_q, how.longest_k,
                                        /*dropout_p=*/0.0, /*is_causal=*/true, forward.rng_state,
                                        forward.unused, how.scale, left_of(how), right_of(how));
 }

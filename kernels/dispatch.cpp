@@ -1,19 +1,21 @@
+#include "kernels/attention.h"
 #include "kernels/cpu_features.h"
 #include "kernels/elementwise.h"
 #include "kernels/matvec.h"
 
 namespace isogrid::kernels {
 
-#define ISOGRID_DECLARE_TABLES(isa)                 \
-  namespace isa {                                   \
+#define ISOGRID_DECLARE_TABLES(isa)                  \
+  namespace isa {                                    \
+  extern const AttentionKernels attention_table;     \
   extern const ElementwiseKernels elementwise_table; \
-  extern const MatvecKernels matvec_table;          \
+  extern const MatvecKernels matvec_table;           \
   }
 ISOGRID_DECLARE_TABLES(baseline)
 #if defined(__x86_64__)
 ISOGRID_DECLARE_TABLES(avx2)
 ISOGRID_DECLARE_TABLES(avx512)
-#define ISOGRID_PICK(isa, table)                           \
+#define ISOGRID_PICK(isa, table)                                     \
   ((isa) >= Isa::avx512 && best_isa() >= Isa::avx512 ? avx512::table \
    : (isa) >= Isa::avx2 && best_isa() >= Isa::avx2   ? avx2::table   \
                                                      : baseline::table)
@@ -28,5 +30,8 @@ const ElementwiseKernels& elementwise_kernels() { return elementwise_kernels(bes
 
 const MatvecKernels& matvec_kernels(Isa isa) { return ISOGRID_PICK(isa, matvec_table); }
 const MatvecKernels& matvec_kernels() { return matvec_kernels(best_isa()); }
+
+const AttentionKernels& attention_kernels(Isa isa) { return ISOGRID_PICK(isa, attention_table); }
+const AttentionKernels& attention_kernels() { return attention_kernels(best_isa()); }
 
 }  // namespace isogrid::kernels

@@ -15,8 +15,8 @@ struct ElementwiseKernels {
                    int64_t last, int64_t columns, float eps);
   /// dx from dy; adds the rows' share of dL/dweight to d_weight[columns] (may be null).
   void (*rms_norm_backward)(Element element, const void* x, const void* weight, const void* dy,
-                            void* dx, float* d_weight, int64_t first, int64_t last,
-                            int64_t columns, float eps);
+                            void* dx, float* d_weight, int64_t first, int64_t last, int64_t columns,
+                            float eps);
   /// y = silu(gate) * up
   void (*swiglu)(Element element, const void* gate, const void* up, void* y, int64_t first,
                  int64_t last, int64_t columns);

@@ -37,15 +37,14 @@ inline void norm_row_backward(const T* x, const T* weight, const T* dy, T* dx, f
   const float slope = sum(products) / static_cast<float>(columns) * scale * scale;
   for_lanes(columns, [&](int64_t c, int64_t n) {
     const Lanes xs = load(x + c, n), d = load(dy + c, n);
-    if (d_weight != nullptr)
-      store(d_weight + c, load(d_weight + c, n) + d * xs * scale, n);
+    if (d_weight != nullptr) store(d_weight + c, load(d_weight + c, n) + d * xs * scale, n);
     store(dx + c, (d * load(weight + c, n) - xs * slope) * scale, n);
   });
 }
 
 template <typename T>
-void rms_norm_rows(const T* x, const T* weight, T* y, int64_t first, int64_t last,
-                   int64_t columns, float eps) {
+void rms_norm_rows(const T* x, const T* weight, T* y, int64_t first, int64_t last, int64_t columns,
+                   float eps) {
   for (int64_t row = first; row < last; ++row)
     norm_row(x + row * columns, weight, y + row * columns, columns, eps);
 }
@@ -141,8 +140,7 @@ void norm_rope_backward_rows(const T* x, const T* weight, const float* cosine, c
         rotate_row(d, out, cosine + token * half, sine + token * half, -1.0f, half);
         d = out;
       }
-      if (weight != nullptr)
-        norm_row_backward(x + at, weight, d, dx + at, d_weight, head_dim, eps);
+      if (weight != nullptr) norm_row_backward(x + at, weight, d, dx + at, d_weight, head_dim, eps);
     }
 }
 
@@ -164,26 +162,24 @@ void rms_norm(Element element, const void* x, const void* weight, void* y, int64
                                             first, last, columns, eps))
 }
 
-void rms_norm_backward(Element element, const void* x, const void* weight, const void* dy,
-                       void* dx, float* d_weight, int64_t first, int64_t last, int64_t columns,
-                       float eps) {
-  ISOGRID_BY_ELEMENT(element, rms_norm_backward_rows(ISOGRID_IN(x), ISOGRID_IN(weight),
-                                                     ISOGRID_IN(dy), ISOGRID_OUT(dx), d_weight,
-                                                     first, last, columns, eps))
+void rms_norm_backward(Element element, const void* x, const void* weight, const void* dy, void* dx,
+                       float* d_weight, int64_t first, int64_t last, int64_t columns, float eps) {
+  ISOGRID_BY_ELEMENT(element,
+                     rms_norm_backward_rows(ISOGRID_IN(x), ISOGRID_IN(weight), ISOGRID_IN(dy),
+                                            ISOGRID_OUT(dx), d_weight, first, last, columns, eps))
 }
 
-void swiglu(Element element, const void* gate, const void* up, void* y, int64_t first,
-            int64_t last, int64_t columns) {
+void swiglu(Element element, const void* gate, const void* up, void* y, int64_t first, int64_t last,
+            int64_t columns) {
   ISOGRID_BY_ELEMENT(element, swiglu_rows(ISOGRID_IN(gate), ISOGRID_IN(up), ISOGRID_OUT(y),
                                           first * columns, last * columns))
 }
 
 void swiglu_backward(Element element, const void* gate, const void* up, const void* dy,
                      void* d_gate, void* d_up, int64_t first, int64_t last, int64_t columns) {
-  ISOGRID_BY_ELEMENT(element, swiglu_backward_rows(ISOGRID_IN(gate), ISOGRID_IN(up),
-                                                   ISOGRID_IN(dy), ISOGRID_OUT(d_gate),
-                                                   ISOGRID_OUT(d_up), first * columns,
-                                                   last * columns))
+  ISOGRID_BY_ELEMENT(element, swiglu_backward_rows(ISOGRID_IN(gate), ISOGRID_IN(up), ISOGRID_IN(dy),
+                                                   ISOGRID_OUT(d_gate), ISOGRID_OUT(d_up),
+                                                   first * columns, last * columns))
 }
 
 void norm_rope(Element element, const void* x, const void* weight, const float* cosine,
@@ -194,19 +190,17 @@ void norm_rope(Element element, const void* x, const void* weight, const float* 
 }
 
 void norm_rope_backward(Element element, const void* x, const void* weight, const float* cosine,
-                        const float* sine, const void* dy, void* dx, float* d_weight,
-                        int64_t first, int64_t last, int64_t heads, int64_t head_dim,
-                        float eps) {
+                        const float* sine, const void* dy, void* dx, float* d_weight, int64_t first,
+                        int64_t last, int64_t heads, int64_t head_dim, float eps) {
   ISOGRID_BY_ELEMENT(element, norm_rope_backward_rows(ISOGRID_IN(x), ISOGRID_IN(weight), cosine,
                                                       sine, ISOGRID_IN(dy), ISOGRID_OUT(dx),
-                                                      d_weight, first, last, heads, head_dim,
-                                                      eps))
+                                                      d_weight, first, last, heads, head_dim, eps))
 }
 
 }  // namespace
 
 extern const ElementwiseKernels elementwise_table;
-const ElementwiseKernels elementwise_table = {rms_norm,  rms_norm_backward, swiglu,
-                                              swiglu_backward, norm_rope, norm_rope_backward};
+const ElementwiseKernels elementwise_table = {rms_norm,  rms_norm_backward, swiglu, swiglu_backward,
+                                              norm_rope, norm_rope_backward};
 
 }  // namespace isogrid::kernels::ISOGRID_ISA

@@ -29,8 +29,7 @@ at::Tensor attend(const Attention& attention, const at::Tensor& q, const at::Ten
                   const CacheSlots& slots = {});
 
 /// The same without cache from plain differentiable operators, the specification of attend().
-at::Tensor attend_composition(const Attention& attention, const at::Tensor& q,
-                              const at::Tensor& k, const at::Tensor& v,
-                              const TokenLayout& layout);
+at::Tensor attend_composition(const Attention& attention, const at::Tensor& q, const at::Tensor& k,
+                              const at::Tensor& v, const TokenLayout& layout);
 
 }  // namespace isogrid

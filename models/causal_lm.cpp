@@ -49,20 +49,17 @@ Block build_block(const DecoderConfig& config, int64_t layer) {
   const int64_t q = config.heads * config.head_dim, kv = config.kv_heads * config.head_dim;
   const int64_t h = config.hidden, inner = config.intermediate;
   Block block;
-  block.qkv = unloaded_projection(
-      Prologue::rms_norm,
-      {unloaded_linear(q, h, config.qkv_bias), unloaded_linear(kv, h, config.qkv_bias),
-       unloaded_linear(kv, h, config.qkv_bias)});
+  block.qkv = unloaded_projection(Prologue::rms_norm, {unloaded_linear(q, h, config.qkv_bias),
+                                                       unloaded_linear(kv, h, config.qkv_bias),
+                                                       unloaded_linear(kv, h, config.qkv_bias)});
   block.qkv.norm = unloaded_norm(h, config.rms_eps);
   block.attention = unloaded_attention(config, layer);
-  block.output =
-      unloaded_projection(Prologue::none, {unloaded_linear(h, q, config.output_bias)});
+  block.output = unloaded_projection(Prologue::none, {unloaded_linear(h, q, config.output_bias)});
   block.gate_up = unloaded_projection(
-      Prologue::rms_norm, {unloaded_linear(inner, h, config.mlp_bias),
-                           unloaded_linear(inner, h, config.mlp_bias)});
+      Prologue::rms_norm,
+      {unloaded_linear(inner, h, config.mlp_bias), unloaded_linear(inner, h, config.mlp_bias)});
   block.gate_up.norm = unloaded_norm(h, config.rms_eps);
-  block.down =
-      unloaded_projection(Prologue::swiglu, {unloaded_linear(h, inner, config.mlp_bias)});
+  block.down = unloaded_projection(Prologue::swiglu, {unloaded_linear(h, inner, config.mlp_bias)});
   return block;
 }
 
@@ -93,11 +90,10 @@ void visit_block(Block& block, const std::string& prefix, const TensorVisitor& v
 at::Tensor forward_block(const Block& block, const at::Tensor& x, const TokenLayout& layout,
                          int64_t layer, const CacheSlots& slots) {
   const variable_list qkv = project(block.qkv, x);
-  const at::Tensor attended =
-      attend(block.attention, qkv[0], qkv[1], qkv[2], layout, layer, slots);
-  const at::Tensor middle = x + project(block.output, attended)[0];
+  const at::Tensor attended = attend(block.attention, qkv[0], qkv[1], qkv[2], layout, layer, slots);
+  const at::Tensor middle = project(block.output, attended, {}, x)[0];
   const variable_list gate_up = project(block.gate_up, middle);
-  return middle + project(block.down, gate_up[0], gate_up[1])[0];
+  return project(block.down, gate_up[0], gate_up[1], middle)[0];
 }
 
 /// The looked-up rows as a node of the graph, also when the table is frozen: the projections below
@@ -113,8 +109,7 @@ class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
   }
   static variable_list backward(AutogradContext* context, const variable_list& d_outputs) {
     auto* source = reinterpret_cast<WeightSource*>(context->saved_data["source"].toInt());
-    if (source->trains())
-      source->accumulate_rows(context->get_saved_variables()[0], d_outputs[0]);
+    if (source->trains()) source->accumulate_rows(context->get_saved_variables()[0], d_outputs[0]);
     return {at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };

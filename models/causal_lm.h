@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "models/attention.h"
-#include "models/kv_cache.h"
 #include "models/decoder_config.h"
+#include "models/kv_cache.h"
 #include "models/projection.h"
 #include "models/rope.h"
 
@@ -14,7 +14,7 @@ namespace isogrid {
 
 /// One decoder block: four projections around one attention.
 struct Block {
-  Projection qkv;      // input norm -> q, k, v
+  Projection qkv;  // input norm -> q, k, v
   Attention attention;
   Projection output;   // o
   Projection gate_up;  // post-attention norm -> gate, up

@@ -38,8 +38,8 @@ struct DecoderConfig {
   bool mlp_bias = false;
   bool qk_norm = false;
   RopeSettings rope;
-  std::vector<bool> layer_rotates;      // [layers]; false: a layer without positions
-  std::vector<int64_t> layer_window;    // [layers]; 0: full attention
+  std::vector<bool> layer_rotates;       // [layers]; false: a layer without positions
+  std::vector<int64_t> layer_window;     // [layers]; 0: full attention
   std::string stored_dtype = "float32";  // config's torch_dtype / dtype
 };
 

@@ -34,8 +34,8 @@ at::Tensor ids_tensor(const int32_t* first, const int32_t* last) {
 }
 
 int64_t longest_history(const GenerationRequest& request, int64_t prompt_length) {
-  int64_t longest = request.max_new_tokens > 0 ? prompt_length + request.max_new_tokens
-                                               : request.max_length;
+  int64_t longest =
+      request.max_new_tokens > 0 ? prompt_length + request.max_new_tokens : request.max_length;
   if (request.max_length > 0) longest = std::min(longest, request.max_length);
   return longest;
 }
@@ -81,8 +81,7 @@ class Generator {
     const auto start = std::chrono::steady_clock::now();
     const int64_t known = cache_.length(answer.prompt);
     const auto length = static_cast<int64_t>(answer.history.size());
-    const TokenLayout layout =
-        lay_out(model_.config, {length - known}, {known}, model_.device);
+    const TokenLayout layout = lay_out(model_.config, {length - known}, {known}, model_.device);
     const at::Tensor hidden = forward_hidden(
         model_, ids_tensor(answer.history.data() + known, answer.history.data() + length), layout,
         {&cache_, {answer.prompt}});
@@ -101,9 +100,8 @@ class Generator {
     }
     const TokenLayout layout =
         lay_out(model_.config, ends, cache_.lengths(sequences), model_.device);
-    const at::Tensor hidden =
-        forward_hidden(model_, ids_tensor(ids.data(), ids.data() + ids.size()), layout,
-                       {&cache_, sequences});
+    const at::Tensor hidden = forward_hidden(
+        model_, ids_tensor(ids.data(), ids.data() + ids.size()), layout, {&cache_, sequences});
     const at::Tensor logits = head_logits(model_, hidden).to(at::kCPU, at::kFloat);
     for (size_t i = 0; i < answers.size(); ++i)
       take_token(*answers[i], logits[static_cast<int64_t>(i)]);
@@ -112,9 +110,8 @@ class Generator {
 
   void take_token(Answer& answer, const at::Tensor& logits) {
     const at::Tensor row = logits.contiguous();
-    const int32_t id =
-        sample({row.mutable_data_ptr<float>(), static_cast<size_t>(row.numel())},
-               request_.sampling, answer.history, answer.rng);
+    const int32_t id = sample({row.mutable_data_ptr<float>(), static_cast<size_t>(row.numel())},
+                              request_.sampling, answer.history, answer.rng);
     answer.history.push_back(id);
     result_.ids[answer.prompt].push_back(id);
     const bool wanted = !request_.on_token || request_.on_token(answer.prompt, id);
@@ -132,12 +129,12 @@ class Generator {
 
 }  // namespace
 
-GenerationResult generate(const CausalLm& model, const GenerationRequest& request,
-                          KvCache* cache) {
+GenerationResult generate(const CausalLm& model, const GenerationRequest& request, KvCache* cache) {
   const at::NoGradGuard no_grad;
   if (request.max_new_tokens <= 0 && request.max_length <= 0)
-    fail(ExitCode::configuration, "max_new_tokens and max_length are both unset: one must bound "
-                                  "the answer");
+    fail(ExitCode::configuration,
+         "max_new_tokens and max_length are both unset: one must bound "
+         "the answer");
   std::optional<KvCache> own;
   if (cache == nullptr)
     cache = &own.emplace(model.config, static_cast<int64_t>(request.prompts.size()), model.compute,

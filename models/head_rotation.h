@@ -8,7 +8,7 @@ namespace isogrid {
 /// What q and k go through between projection and attention: an optional norm over each head, then
 /// an optional rotation of its two halves by the token's angles.
 struct HeadRotation {
-  const RmsNorm& norm;  // weight undefined: none
+  const RmsNorm& norm;      // weight undefined: none
   at::Tensor cosine, sine;  // float32 [tokens, head_dim / 2]; undefined: none
   int64_t heads = 0;
   int64_t head_dim = 0;

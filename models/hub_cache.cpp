@@ -85,7 +85,7 @@ std::string resolve_model(const std::string& name_or_path, const std::string& re
   if (fs::exists(name_or_path, ignored)) return name_or_path;
   if (!is_hub_id(name_or_path))
     fail(ExitCode::missing_input, "model '", shown_text(name_or_path, 200),
-         "': there is no such folder");
+         "': there is no such file or folder");
   if (!is_revision(revision))
     fail(ExitCode::refused_input, "revision '", shown_text(revision),
          "': allowed is a branch, tag or commit");

@@ -24,9 +24,8 @@ KvCache::KvCache(const DecoderConfig& config, int64_t sequences, at::ScalarType 
   const auto options = at::TensorOptions().dtype(dtype).device(device);
   for (auto& layer : layers_)
     for (int64_t i = 0; i < sequences; ++i)
-      layer.push_back(
-          {at::empty({kSmallestCapacity, config.kv_heads, config.head_dim}, options),
-           at::empty({kSmallestCapacity, config.kv_heads, config.head_dim}, options)});
+      layer.push_back({at::empty({kSmallestCapacity, config.kv_heads, config.head_dim}, options),
+                       at::empty({kSmallestCapacity, config.kv_heads, config.head_dim}, options)});
 }
 
 std::vector<int64_t> KvCache::lengths(const std::vector<int64_t>& sequences) const {

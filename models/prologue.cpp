@@ -75,9 +75,9 @@ at::Tensor rms_norm(const at::Tensor& x, const RmsNorm& norm) {
   at::Tensor y = at::empty_like(x);
   const int64_t columns = x.size(-1);
   for_cpu_rows(x.numel() / columns, columns, [&](int64_t first, int64_t last) {
-    kernels::elementwise_kernels().rms_norm(
-        *cpu_kernel_element(x), x.const_data_ptr(), norm.weight.const_data_ptr(),
-        y.mutable_data_ptr(), first, last, columns, static_cast<float>(norm.eps));
+    kernels::elementwise_kernels().rms_norm(*cpu_kernel_element(x), x.const_data_ptr(),
+                                            norm.weight.const_data_ptr(), y.mutable_data_ptr(),
+                                            first, last, columns, static_cast<float>(norm.eps));
   });
   return y;
 }
@@ -119,9 +119,8 @@ SwigluGradients swiglu_backward(const at::Tensor& gate, const at::Tensor& up,
   const int64_t columns = gate.size(-1);
   for_cpu_rows(gate.numel() / columns, columns, [&](int64_t first, int64_t last) {
     kernels::elementwise_kernels().swiglu_backward(
-        *cpu_kernel_element(gate), gate.const_data_ptr(), up.const_data_ptr(),
-        dy.const_data_ptr(), gradients.gate.mutable_data_ptr(), gradients.up.mutable_data_ptr(),
-        first, last, columns);
+        *cpu_kernel_element(gate), gate.const_data_ptr(), up.const_data_ptr(), dy.const_data_ptr(),
+        gradients.gate.mutable_data_ptr(), gradients.up.mutable_data_ptr(), first, last, columns);
   });
   return gradients;
 }

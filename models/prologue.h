@@ -23,7 +23,6 @@ at::Tensor swiglu_composition(const at::Tensor& gate, const at::Tensor& up);
 struct SwigluGradients {
   at::Tensor gate, up;
 };
-SwigluGradients swiglu_backward(const at::Tensor& gate, const at::Tensor& up,
-                                const at::Tensor& dy);
+SwigluGradients swiglu_backward(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& dy);
 
 }  // namespace isogrid

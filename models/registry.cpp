@@ -48,13 +48,27 @@ struct NeutralField {
   double neutral;
 };
 constexpr NeutralField kNeutralFields[] = {
-    {"attention_multiplier", -1},   {"embedding_multiplier", 1}, {"residual_multiplier", 1},
-    {"logits_scaling", 1},          {"logit_scale", 1},          {"attn_logit_softcapping", 0},
-    {"final_logit_softcapping", 0}, {"partial_rotary_factor", 1}, {"num_experts", 0},
-    {"num_local_experts", 0},       {"n_routed_experts", 0},     {"query_pre_attn_scalar", -1},
-    {"clip_qkv", 0},                {"embed_scale", 1},          {"scale_emb", 1},
-    {"scale_depth", -1},            {"dim_model_base", -1},      {"attention_chunk_size", -1},
-    {"temperature_tuning", 0},      {"kv_lora_rank", -1},        {"q_lora_rank", -1},
+    {"attention_multiplier", -1},
+    {"embedding_multiplier", 1},
+    {"residual_multiplier", 1},
+    {"logits_scaling", 1},
+    {"logit_scale", 1},
+    {"attn_logit_softcapping", 0},
+    {"final_logit_softcapping", 0},
+    {"partial_rotary_factor", 1},
+    {"num_experts", 0},
+    {"num_local_experts", 0},
+    {"n_routed_experts", 0},
+    {"query_pre_attn_scalar", -1},
+    {"clip_qkv", 0},
+    {"embed_scale", 1},
+    {"scale_emb", 1},
+    {"scale_depth", -1},
+    {"dim_model_base", -1},
+    {"attention_chunk_size", -1},
+    {"temperature_tuning", 0},
+    {"kv_lora_rank", -1},
+    {"q_lora_rank", -1},
 };
 
 void refuse_foreign_maths(const JsonFields& config) {
@@ -73,8 +87,8 @@ void refuse_foreign_maths(const JsonFields& config) {
 
 void check_shape(const JsonFields& config, const DecoderConfig& model) {
   if (model.heads % model.kv_heads != 0)
-    config.refuse("num_key_value_heads", concat("a divisor of num_attention_heads, which is ",
-                                                model.heads));
+    config.refuse("num_key_value_heads",
+                  concat("a divisor of num_attention_heads, which is ", model.heads));
   if (model.head_dim % 2 != 0)
     config.refuse("head_dim", "an even number: the rotation pairs its two halves");
 }
@@ -96,8 +110,8 @@ void read_common_shape(const JsonFields& config, const Architecture& architectur
     model.kv_heads = model.heads;
   else
     model.kv_heads = architecture.kv_heads;
-  model.head_dim = config.has("head_dim") ? config.integer("head_dim", 2, 1 << 16)
-                                          : model.hidden / model.heads;
+  model.head_dim =
+      config.has("head_dim") ? config.integer("head_dim", 2, 1 << 16) : model.hidden / model.heads;
   model.max_position = config.integer_or("max_position_embeddings", architecture.max_position, 1);
   model.rms_eps = config.number_or("rms_norm_eps", 1e-6);
   model.initializer_range = config.number_or("initializer_range", 0.02);
@@ -105,8 +119,7 @@ void read_common_shape(const JsonFields& config, const Architecture& architectur
   model.rope = read_rope_settings(config, model.max_position, architecture.rope_theta);
   model.layer_rotates.assign(model.layers, true);
   model.layer_window.assign(model.layers, 0);
-  model.stored_dtype =
-      config.string_or(config.has("dtype") ? "dtype" : "torch_dtype", "float32");
+  model.stored_dtype = config.string_or(config.has("dtype") ? "dtype" : "torch_dtype", "float32");
 }
 
 }  // namespace

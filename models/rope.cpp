@@ -62,8 +62,7 @@ at::Tensor yarn_frequencies(const RopeSettings& rope, int64_t head_dim) {
   low = std::max(low, 0.0);
   high = std::min(high, static_cast<double>(head_dim - 1));
   if (low == high) high += 0.001;
-  const at::Tensor ramp =
-      ((at::arange(head_dim / 2, at::kFloat) - low) / (high - low)).clamp(0, 1);
+  const at::Tensor ramp = ((at::arange(head_dim / 2, at::kFloat) - low) / (high - low)).clamp(0, 1);
   const at::Tensor powers = base_powers(rope.theta, head_dim);
   const at::Tensor kept = powers.reciprocal(), stretched = (powers * rope.factor).reciprocal();
   const at::Tensor share = 1 - ramp;
@@ -84,8 +83,8 @@ double yarn_amplitude(const RopeSettings& rope) {
 
 double dynamic_base(const RopeSettings& rope, int64_t head_dim, int64_t max_position,
                     int64_t length) {
-  const double ratio = static_cast<double>(std::max(length, max_position)) /
-                       static_cast<double>(max_position);
+  const double ratio =
+      static_cast<double>(std::max(length, max_position)) / static_cast<double>(max_position);
   const double dims = static_cast<double>(head_dim);
   return rope.theta * std::pow(rope.factor * ratio - (rope.factor - 1), dims / (dims - 2));
 }
@@ -126,9 +125,9 @@ TokenLayout lay_out(const DecoderConfig& config, std::vector<int64_t> ends,
   layout.sine = at::empty({tokens, config.head_dim / 2}, at::kFloat);
   for (int64_t document = 0; document < layout.documents(); ++document) {
     const int64_t past_tokens = layout.past[document], count = layout.length(document);
-    const Angles angles = angles_of(rope_frequencies(config.rope, config.head_dim,
-                                                     config.max_position, past_tokens + count),
-                                    past_tokens, count);
+    const Angles angles = angles_of(
+        rope_frequencies(config.rope, config.head_dim, config.max_position, past_tokens + count),
+        past_tokens, count);
     layout.cosine.slice(0, layout.begin(document), layout.ends[document]).copy_(angles.cosine);
     layout.sine.slice(0, layout.begin(document), layout.ends[document]).copy_(angles.sine);
   }

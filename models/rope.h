@@ -21,9 +21,9 @@ RopeFrequencies rope_frequencies(const RopeSettings& rope, int64_t head_dim, int
 /// rotation of every token. Made once for a forward pass and shared by its layers; it must outlive
 /// the graph of that pass.
 struct TokenLayout {
-  std::vector<int64_t> ends;    // cumulative token counts, one per document
-  std::vector<int64_t> past;    // tokens of each document before these, in its cache
-  at::Tensor cosine, sine;      // float32 [tokens, head_dim / 2]
+  std::vector<int64_t> ends;  // cumulative token counts, one per document
+  std::vector<int64_t> past;  // tokens of each document before these, in its cache
+  at::Tensor cosine, sine;    // float32 [tokens, head_dim / 2]
 
   int64_t documents() const { return static_cast<int64_t>(ends.size()); }
   int64_t begin(int64_t document) const { return document == 0 ? 0 : ends[document - 1]; }

@@ -31,7 +31,8 @@ void read_scaling(const JsonFields& config, const JsonFields& fields, int64_t ma
                   RopeSettings& rope) {
   for (const char* layer_type : {"full_attention", "sliding_attention"})
     if (fields.has(layer_type))
-      fields.refuse(layer_type, "one rotation for all layers (per-layer rotations are not supported)");
+      fields.refuse(layer_type,
+                    "one rotation for all layers (per-layer rotations are not supported)");
   const char* type_key = fields.has("rope_type") ? "rope_type" : "type";
   rope.type = fields.string_or(type_key, "default");
   if (std::find(kRopeTypes.begin(), kRopeTypes.end(), rope.type) == kRopeTypes.end())

@@ -49,8 +49,7 @@ int64_t head_rows_per_chunk(int64_t vocabulary) {
   return std::max<int64_t>(128, (int64_t{16} << 20) / std::max<int64_t>(1, vocabulary));
 }
 
-at::Tensor label_losses(const CausalLm& model, const at::Tensor& hidden,
-                        const at::Tensor& labels) {
+at::Tensor label_losses(const CausalLm& model, const at::Tensor& hidden, const at::Tensor& labels) {
   const at::NoGradGuard no_grad;
   const int64_t rows = hidden.size(0), chunk = head_rows_per_chunk(model.config.vocabulary);
   const auto wide = model.compute == at::kDouble ? at::kDouble : at::kFloat;
@@ -100,8 +99,7 @@ TextScore score_text(const CausalLm& model, const std::vector<int32_t>& ids,
       tokens += spans[last].end - spans[last].begin;
       score.tokens += spans[last].end - spans[last].first_scored;
       ++last;
-    } while (last < spans.size() &&
-             tokens + spans[last].end - spans[last].begin <= kTokensPerPass);
+    } while (last < spans.size() && tokens + spans[last].end - spans[last].begin <= kTokensPerPass);
     sum += loss_of_spans(model, ids, spans.data() + first, spans.data() + last);
     if (progress) progress(score.tokens, total);
     first = last;

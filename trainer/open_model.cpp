@@ -12,28 +12,20 @@
 namespace isogrid {
 namespace {
 
-/// infer_dtype says it for inference alone, compute_dtype for everything, else the mixed-precision
-/// switches of a training config, else the stored type.
-std::optional<at::ScalarType> chosen_compute_type(const RunConfig& config) {
-  const auto by_name = [](const std::string& name) -> std::optional<at::ScalarType> {
-    if (name == "float32") return at::kFloat;
-    if (name == "bfloat16") return at::kBFloat16;
-    if (name == "float16") return at::kHalf;
-    if (name == "float64") return at::kDouble;
-    return std::nullopt;
-  };
-  if (const auto type = by_name(config.run.infer_dtype)) return type;
-  return by_name(config.run.compute_dtype);
+/// Empty: the type the weights are stored in.
+std::optional<at::ScalarType> inference_type(const RunConfig& config) {
+  const std::string& name = inference_dtype(config);
+  if (name == "float32") return at::kFloat;
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "float16") return at::kHalf;
+  if (name == "float64") return at::kDouble;
+  return std::nullopt;
 }
 
 }  // namespace
 
 std::string model_folder_path(const RunConfig& config) {
-  if (!config.model.model_name_or_path)
-    fail(ExitCode::configuration,
-         "model_name_or_path is not set: name a model folder or a Hugging Face id, "
-         "for example --model_name_or_path Qwen/Qwen3-0.6B");
-  return resolve_model(*config.model.model_name_or_path, config.model.model_revision);
+  return resolve_model(required_model(config), config.model.model_revision);
 }
 
 at::Device chosen_device(const RunConfig& config) {
@@ -48,8 +40,8 @@ at::Device chosen_device(const RunConfig& config) {
          ": this program or this machine has no CUDA device; allowed are cpu and auto");
   const int64_t index = device.has_index() ? device.index() : 0;
   if (index >= devices)
-    fail(ExitCode::configuration, "device: ", name, ": this machine has ", devices,
-         " CUDA device", devices == 1 ? "" : "s", ", numbered from 0");
+    fail(ExitCode::configuration, "device: ", name, ": this machine has ", devices, " CUDA device",
+         devices == 1 ? "" : "s", ", numbered from 0");
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
 
@@ -58,7 +50,7 @@ OpenedModel open_model(const RunConfig& config) {
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   LoadOptions options;
   options.device = chosen_device(config);
-  options.compute = chosen_compute_type(config);
+  options.compute = inference_type(config);
   OpenedModel opened;
   opened.folder = open_model_folder(path);
   opened.model = load_model(opened.folder, options);

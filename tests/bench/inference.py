@@ -43,10 +43,14 @@ def write_model(config, folder):
     return folder
 
 
-def ours(folder, prompt, new_tokens):
-    words = [TRAINER, "generate", "--model_name_or_path", folder, "--prompt", prompt, "--max_new_tokens", new_tokens,
-             "--do_sample", "false", "--threads", THREADS, "--json", "--log_level", "error"]
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True)
+def ours(folder, prompts, new_tokens):
+    """Each prompt is read on its own, so several of them show the speed of a process that is warm, as the peer is."""
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.write("".join(json.dumps(prompt) + "\n" for prompt in prompts))
+        file.flush()
+        words = [TRAINER, "generate", "--model_name_or_path", folder, "--prompts_file", file.name, "--max_new_tokens",
+                 new_tokens, "--do_sample", "false", "--threads", THREADS, "--json", "--log_level", "error"]
+        done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
@@ -65,19 +69,22 @@ def theirs(model, ids, new_tokens):
     return first, timed(new_tokens) - first if new_tokens > 1 else 0.0
 
 
-def speed(folder, prompt, new_tokens, rounds):
+def speed(folder, text, new_tokens, rounds):
+    prompts = [f"{number}. {text}" for number in range(1, 5)]
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16,
                                                               attn_implementation="sdpa").eval()
-    ids = ours(folder, prompt, 2)["prompt_ids"]
-    theirs(model, ids, 2)
+    ids = [answer["prompt_ids"] for answer in ours(folder, prompts, 1)]
+    count = sum(map(len, ids))
+    theirs(model, ids[0], 2)
     prefill, decode = [], []
     for _ in range(rounds):
-        first, rest = theirs(model, ids, new_tokens)
-        mine = ours(folder, prompt, new_tokens)
+        read = sum(theirs(model, each, 1)[0] for each in ids)
+        prefill.append((count / read, ours(folder, prompts, 1)[0]["prompt_tokens_per_second"]))
+        first, rest = theirs(model, ids[0], new_tokens)
+        mine = ours(folder, prompts[:1], new_tokens)[0]
         assert len(mine["ids"]) == new_tokens
-        prefill.append((len(ids) / first, mine["prompt_tokens_per_second"]))
         decode.append(((new_tokens - 1) / rest, mine["tokens_per_second"]))
-    return len(ids), summary(prefill), summary(decode)
+    return len(ids[0]), summary(prefill), summary(decode)
 
 
 def summary(pairs):

@@ -171,7 +171,8 @@ TEST_F(HubCache, TellsHowToDownloadWhatIsNotThere) {
   expect_refusal([] { resolve_model("org/other"); }, ExitCode::missing_input,
                  "hf download org/other");
   expect_refusal([] { resolve_model("org/name", "v2"); }, ExitCode::missing_input, "--revision v2");
-  expect_refusal([] { resolve_model("./models/x"); }, ExitCode::missing_input, "no such folder");
+  expect_refusal([] { resolve_model("./models/x"); }, ExitCode::missing_input,
+                 "no such file or folder");
   expect_refusal([] { resolve_model("org/name", "../../x"); }, ExitCode::refused_input, "revision");
   cache_.write("hub/models--org--name/refs/evil", "../../../../etc");
   expect_refusal([] { resolve_model("org/name", "evil"); }, ExitCode::refused_input, "no commit");

@@ -9,10 +9,14 @@ namespace isogrid::test {
 /// The one table of tolerances: max|a - b| / max|b| that a computation of this type may show.
 inline double tolerance(at::ScalarType type) {
   switch (type) {
-    case at::kDouble: return 1e-12;
-    case at::kFloat: return 2e-5;
-    case at::kHalf: return 4e-3;
-    default: return 2e-2;  // bfloat16
+    case at::kDouble:
+      return 1e-12;
+    case at::kFloat:
+      return 2e-5;
+    case at::kHalf:
+      return 4e-3;
+    default:
+      return 2e-2;  // bfloat16
   }
 }
 

@@ -43,13 +43,15 @@ void write_gradients(const std::string& folder, const std::string& ids, const st
   const Documents documents = read_documents(ids);
   const TokenLayout layout = lay_out(model.config, documents.ends, {}, at::kCPU);
   const at::Tensor hidden = forward_hidden(model, as_tensor(documents.ids), layout);
-  const at::Tensor loss = next_token_loss(hidden, *model.head, as_tensor(documents.rows),
-                                          as_tensor(documents.labels))
-                              .mean();
+  const at::Tensor loss =
+      next_token_loss(hidden, *model.head, as_tensor(documents.rows), as_tensor(documents.labels))
+          .mean();
   loss.backward();
   std::printf("%.9g\n", loss.item<double>());
   std::vector<NamedTensor> gradients;
-  model.visit([&](const TensorSlot& slot) { gradients.push_back({slot.name, slot.tensor->grad()}); });
+  model.visit([&](const TensorSlot& slot) {
+    gradients.push_back({slot.name, slot.tensor->grad()});
+  });
   write_tensors(to, gradients);
 }
 

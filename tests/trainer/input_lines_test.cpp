@@ -1,12 +1,10 @@
 #include "trainer/input_lines.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <array>
-#include <thread>
 
 namespace isogrid {
 namespace {
@@ -42,29 +40,21 @@ TEST_F(InputLinesTest, ComeOneByOneAndTheLastNeedsNoNewline) {
   EXPECT_EQ(lines.next(line), InputLines::Event::end);
 }
 
-TEST_F(InputLinesTest, ASignalInterruptsAWaitAndTheInputGoesOn) {
-  struct sigaction action {
-  }, before{};
-  action.sa_handler = [](int) {};
-  ::sigaction(SIGUSR1, &action, &before);
-  InputLines lines(ends_[0]);
-  const pthread_t reader = ::pthread_self();
-  bool stop = false;
-  std::thread interrupter([&] {
-    // Again and again: a signal that comes before the wait would be missed.
-    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
-      ::pthread_kill(reader, SIGUSR1);
-      ::usleep(1000);
-    }
-  });
+TEST_F(InputLinesTest, AWakingEndsTheWaitAndTheInputGoesOn) {
+  std::array<int, 2> waker{};
+  ASSERT_EQ(::pipe2(waker.data(), O_NONBLOCK), 0);
+  InputLines lines(ends_[0], waker[0]);
   std::string line;
-  EXPECT_EQ(lines.next(line), InputLines::Event::interrupted);
-  __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
-  interrupter.join();
-  type("still here\n");
+  ASSERT_EQ(::write(waker[1], "!!", 2), 2);
+  EXPECT_EQ(lines.next(line), InputLines::Event::woken);
+  type("half ");
+  ASSERT_EQ(::write(waker[1], "!", 1), 1);
+  lines.forget_wakings();
+  type("a line\n");
   EXPECT_EQ(lines.next(line), InputLines::Event::line);
-  EXPECT_EQ(line, "still here");
-  ::sigaction(SIGUSR1, &before, nullptr);
+  EXPECT_EQ(line, "half a line");
+  ::close(waker[0]);
+  ::close(waker[1]);
 }
 
 }  // namespace

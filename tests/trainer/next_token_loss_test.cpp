@@ -21,8 +21,8 @@ using test::tolerance;
 
 TEST(NextTokenLoss, OfEqualLogitsIsTheLogarithmOfTheVocabulary) {
   DenseWeight head(at::zeros({8, 4}));
-  const at::Tensor loss = next_token_loss(at::randn({3, 4}), head, at::tensor({int64_t{1}}),
-                                          at::tensor({int64_t{5}}));
+  const at::Tensor loss =
+      next_token_loss(at::randn({3, 4}), head, at::tensor({int64_t{1}}), at::tensor({int64_t{5}}));
   EXPECT_NEAR(loss[0].item<float>(), std::log(8.0), 1e-6);
 }
 
@@ -52,8 +52,7 @@ TEST_P(NextTokenLossTest, EqualsItsCompositionAlsoWhenRowsWeighDifferently) {
   EXPECT_LE(relative_difference(trained.grad(), leaf.grad()), tolerance(type));
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, NextTokenLossTest,
-                         testing::Values(at::kFloat, at::kBFloat16));
+INSTANTIATE_TEST_SUITE_P(Types, NextTokenLossTest, testing::Values(at::kFloat, at::kBFloat16));
 
 TEST(NextTokenLoss, CutsLongBatchesIntoChunksWithoutAChange) {
   const at::Tensor hidden = at::randn({300, 8}).requires_grad_();

@@ -1,8 +1,12 @@
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -19,24 +23,42 @@ namespace isogrid {
 namespace {
 
 volatile std::sig_atomic_t chat_interrupts = 0;
+int chat_waker = -1;
 
-void count_interrupt(int) { chat_interrupts = chat_interrupts + 1; }
+void note_interrupt(int) {
+  const int saved = errno;
+  chat_interrupts = chat_interrupts + 1;
+  // A full pipe wakes as well as one more byte would.
+  [[maybe_unused]] const ssize_t written = ::write(chat_waker, "!", 1);
+  errno = saved;
+}
 
-/// Counts Ctrl-C instead of ending the program, for as long as it lives. Without SA_RESTART, so
-/// that waiting for a line ends too.
+/// Counts Ctrl-C instead of ending the program, for as long as it lives.
 class InterruptGuard {
  public:
   InterruptGuard() {
+    if (::pipe2(pipe_.data(), O_NONBLOCK | O_CLOEXEC) != 0) {
+      fail(ExitCode::io, "a pipe for Ctrl-C: ", std::strerror(errno));
+    }
+    chat_waker = pipe_[1];
     struct sigaction action {};
-    action.sa_handler = count_interrupt;
+    action.sa_handler = note_interrupt;
+    action.sa_flags = SA_RESTART;
     ::sigemptyset(&action.sa_mask);
     ::sigaction(SIGINT, &action, &before_);
   }
-  ~InterruptGuard() { ::sigaction(SIGINT, &before_, nullptr); }
+  ~InterruptGuard() {
+    ::sigaction(SIGINT, &before_, nullptr);
+    ::close(pipe_[0]);
+    ::close(pipe_[1]);
+  }
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
+  int waker() const { return pipe_[0]; }
+
  private:
+  std::array<int, 2> pipe_{-1, -1};
   struct sigaction before_ {};
 };
 
@@ -49,18 +71,19 @@ constexpr std::string_view kChatHelp =
 
 class ChatLoop {
  public:
-  explicit ChatLoop(ChatSession& session)
-      : session_(session), is_live_(is_terminal(stdin) && is_terminal(stdout)) {}
+  ChatLoop(ChatSession& session, int waker)
+      : session_(session),
+        lines_(STDIN_FILENO, waker),
+        is_live_(is_terminal(stdin) && is_terminal(stdout)) {}
 
   void run() {
     if (is_live_) say_dim("/help lists what you can type; Ctrl-D leaves\n");
-    InputLines lines(STDIN_FILENO);
     bool warned = false;
     for (std::string line; is_open_;) {
       show_prompt();
-      const InputLines::Event event = lines.next(line);
+      const InputLines::Event event = lines_.next(line);
       if (event == InputLines::Event::end) break;
-      if (event == InputLines::Event::interrupted) {
+      if (event == InputLines::Event::woken) {
         std::fputs("\n", stdout);
         if (warned) break;
         warned = true;
@@ -128,6 +151,7 @@ class ChatLoop {
       std::fputs("\n", stdout);
       std::fflush(stdout);
       report(reply);
+      lines_.forget_wakings();  // they were meant for the answer
     } catch (const Error& error) {
       if (error.code() != ExitCode::usage) throw;
       log_warning(error.what());
@@ -147,6 +171,7 @@ class ChatLoop {
   }
 
   ChatSession& session_;
+  InputLines lines_;
   bool is_live_;
   bool is_open_ = true;
 };
@@ -163,7 +188,7 @@ int run_chat(const Invocation& invocation) {
   const OpenedModel opened = open_model(config);
   ChatSession session(opened.model, tokenizer, std::move(plan));
   const InterruptGuard guard;
-  ChatLoop(session).run();
+  ChatLoop(session, guard.waker()).run();
   return 0;
 }
 

@@ -26,11 +26,12 @@ void print_score(const TextScore& score, double seconds, const CommandOptions& o
     std::fputs(dump_json(result).c_str(), stdout);
     return;
   }
-  std::printf("loss        %.6f\nperplexity  %.4f\ntokens      %lld, each scored once\n"
-              "window      %lld, moved by %lld\nspeed       %.0f tokens/s\n",
-              score.loss, std::exp(score.loss), static_cast<long long>(score.tokens),
-              static_cast<long long>(options.eval_window),
-              static_cast<long long>(options.eval_stride), speed);
+  std::printf(
+      "loss        %.6f\nperplexity  %.4f\ntokens      %lld, each scored once\n"
+      "window      %lld, moved by %lld\nspeed       %.0f tokens/s\n",
+      score.loss, std::exp(score.loss), static_cast<long long>(score.tokens),
+      static_cast<long long>(options.eval_window), static_cast<long long>(options.eval_stride),
+      speed);
 }
 
 TextScore score_with_progress(const CausalLm& model, const std::vector<int32_t>& ids,
@@ -44,8 +45,9 @@ TextScore score_with_progress(const CausalLm& model, const std::vector<int32_t>&
 int run_eval(const Invocation& invocation) {
   const CommandOptions& options = invocation.options;
   if (!options.text_file)
-    fail(ExitCode::usage, "eval needs --text_file FILE: evaluating the rows of a config's dataset "
-                          "is not supported yet");
+    fail(ExitCode::usage,
+         "eval needs --text_file FILE: evaluating the rows of a config's dataset "
+         "is not supported yet");
   const ScoringWindows windows{options.eval_window, options.eval_stride};
   scored_spans(0, windows);  // refuses a bad window before the weights are read
   const std::string text = read_text_file(*options.text_file, kLargestText);

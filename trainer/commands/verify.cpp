@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "core/format.h"
@@ -35,6 +36,17 @@ void print_report(const std::string& path, const Verification& report) {
                 static_cast<unsigned long long>(report.tensors), human_bytes(report.bytes).c_str());
 }
 
+/// Two checks may stumble over the same damage.
+std::string problems_text(const Verification& report) {
+  std::vector<std::string> lines;
+  for (const auto& check : report.checks)
+    if (!check.sound && std::find(lines.begin(), lines.end(), check.finding) == lines.end())
+      lines.push_back(check.finding);
+  std::string text;
+  for (const std::string& line : lines) text += (text.empty() ? "" : "\n") + line;
+  return text;
+}
+
 }  // namespace
 
 int run_verify(const Invocation& invocation) {
@@ -47,10 +59,7 @@ int run_verify(const Invocation& invocation) {
   else
     print_report(path, report);
   if (report.sound()) return 0;
-  std::string problems;
-  for (const auto& check : report.checks)
-    if (!check.sound) problems += (problems.empty() ? "" : "\n") + check.finding;
-  fail(ExitCode::refused_input, problems);
+  fail(ExitCode::refused_input, problems_text(report));
 }
 
 }  // namespace isogrid

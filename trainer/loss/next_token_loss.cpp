@@ -76,8 +76,8 @@ class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunc
     auto& head = *reinterpret_cast<WeightSource*>(context->saved_data["head"].toInt());
     const at::Tensor scale = d_losses[0].unsqueeze(1);
     if (head.trains()) accumulate_head(head, saved[2], saved[3], scale);
-    at::Tensor d_hidden = at::zeros({context->saved_data["tokens"].toInt(), d_inputs.size(1)},
-                                    d_inputs.options());
+    at::Tensor d_hidden =
+        at::zeros({context->saved_data["tokens"].toInt(), d_inputs.size(1)}, d_inputs.options());
     d_hidden.index_copy_(0, rows, (d_inputs * scale).to(d_inputs.scalar_type()));
     return {d_hidden, at::Tensor(), at::Tensor(), at::Tensor()};
   }

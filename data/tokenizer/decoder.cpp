@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "data/tokenizer/byte_alphabet.h"
+#include "data/tokenizer/limits.h"
 #include "data/tokenizer/pre_tokenizer.h"
 #include "data/tokenizer/utf8.h"
 
@@ -56,12 +57,12 @@ void TokenDecoder::push_piece(std::string_view token, std::string& out) {
   std::string text(token);
   if (!started_ && !steps_->first_token_drops.empty()) {
     buffer_.clear();
-    replace_all(text, steps_->first_token_drops, "", buffer_);
+    replace_all(text, steps_->first_token_drops, "", kTokenizerGrown, buffer_);
     text.swap(buffer_);
   }
   for (const auto& [from, to] : steps_->replacements) {
     buffer_.clear();
-    replace_all(text, from, to, buffer_);
+    replace_all(text, from, to, kTokenizerGrown, buffer_);
     text.swap(buffer_);
   }
   if (const auto byte = steps_->byte_fallback ? named_byte(text) : std::nullopt) {

@@ -66,6 +66,8 @@ void add_replacement(const SectionFields& step, TokenizerParts& parts) {
     step.refuse("pattern", ": regular expressions are not supported, only {\"String\": ...} is");
   std::string from = pattern.text("String");
   if (from.empty()) step.refuse("pattern", " is empty");
+  if (step.text("content").size() > kTokenizerAffixBytes)
+    step.refuse("content", concat(": at most ", kTokenizerAffixBytes, " bytes are allowed"));
   parts.decoder.replacements.emplace_back(std::move(from), step.text("content"));
 }
 

@@ -114,6 +114,15 @@ void add_byte_level(const SectionFields& step, TokenizerParts& parts) {
         split_step(known_pattern(step, kGpt2Pattern), SplitBehavior::isolated));
 }
 
+// What is put into text for every match: short, or a small file makes huge texts.
+std::string read_affix(const SectionFields& step, std::string_view key) {
+  std::string text = step.text(key);
+  if (text.size() > kTokenizerAffixBytes)
+    step.refuse(key, concat(" has ", text.size(), " bytes; at most ", kTokenizerAffixBytes,
+                            " are allowed"));
+  return text;
+}
+
 void add_normal_step(const SectionFields& step, TokenizerParts& parts) {
   const std::string type = step.text("type");
   if (type == "NFC") {
@@ -121,13 +130,13 @@ void add_normal_step(const SectionFields& step, TokenizerParts& parts) {
   } else if (type == "NFD") {
     parts.normalizer.push_back({NormalStep::Kind::nfd, {}, {}});
   } else if (type == "Prepend") {
-    parts.normalizer.push_back({NormalStep::Kind::prepend, step.text("prepend"), {}});
+    parts.normalizer.push_back({NormalStep::Kind::prepend, read_affix(step, "prepend"), {}});
   } else if (type == "Replace") {
     const auto [text, regex] = read_pattern(step);
     if (regex)
       step.refuse("pattern", concat(": the regular expression '", text,
                                     "' is not supported, only {\"String\": ...} is"));
-    parts.normalizer.push_back({NormalStep::Kind::replace, step.text("content"), text});
+    parts.normalizer.push_back({NormalStep::Kind::replace, read_affix(step, "content"), text});
   } else {
     step.refuse("type",
                 concat(" is '", type, "'; NFC, NFD, Prepend, Replace and Sequence are supported"));

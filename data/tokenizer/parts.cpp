@@ -2,12 +2,14 @@
 
 #include <atomic>
 
+#include "data/tokenizer/limits.h"
 #include "data/tokenizer/normal_form.h"
 
 namespace isogrid {
 
 std::string_view normalise(const std::vector<NormalStep>& steps, std::string_view text,
                            std::string (&buffers)[2]) {
+  const size_t most = kTokenizerGrown + kTokenizerGrowth * text.size();
   size_t turn = 0;
   for (const NormalStep& step : steps) {
     std::string& buffer = buffers[turn];
@@ -26,7 +28,7 @@ std::string_view normalise(const std::vector<NormalStep>& steps, std::string_vie
       case NormalStep::Kind::replace:
         if (text.find(step.replaced) == std::string_view::npos) continue;
         buffer.clear();
-        replace_all(text, step.replaced, step.text, buffer);
+        replace_all(text, step.replaced, step.text, most, buffer);
         text = buffer;
         break;
     }

@@ -45,7 +45,9 @@ template <typename Emit>
 void pre_tokenize(const std::vector<PreStep>& steps, size_t first, Piece piece,
                   std::vector<std::string>& buffers, Emit&& emit);
 
-void replace_all(std::string_view text, std::string_view from, std::string_view to,
+/// Appends `text` with every `from` turned into `to`. Error 65 when `out` would pass `most` bytes:
+/// a chain of replacements in a hostile file multiplies.
+void replace_all(std::string_view text, std::string_view from, std::string_view to, size_t most,
                  std::string& out);
 
 // ---- the loops, here because they are templates
@@ -135,7 +137,7 @@ void pre_tokenize(const std::vector<PreStep>& steps, size_t first, Piece piece,
       return next({buffer, piece.at_start});
     case PreStep::Kind::replace:
       buffer.clear();
-      replace_all(piece.text, step.replaced, step.text, buffer);
+      replace_all(piece.text, step.replaced, step.text, SIZE_MAX, buffer);
       return next({buffer, piece.at_start});
     case PreStep::Kind::split:
       return split_pieces(step, piece, next);

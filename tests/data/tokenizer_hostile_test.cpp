@@ -144,6 +144,22 @@ TEST(HostileTokenizer, EveryCraftedFileIsRefusedByName) {
   }
 }
 
+// 16 steps of a -> 64 times a would make 2^96 bytes of one letter.
+TEST(HostileTokenizer, AChainOfReplacementsCannotFillTheMemory) {
+  const std::string step = R"({"type": "Replace", "pattern": {"String": "a"}, "content": ")" +
+                           std::string(64, 'a') + "\"}";
+  std::string steps = step;
+  for (int i = 1; i < 16; ++i) steps += ", " + step;
+  TokenizerJson normal;
+  normal.normalizer = R"({"type": "Sequence", "normalizers": [)" + steps + "]}";
+  const Tokenizer encoding = normal.load();
+  expect_refusal([&] { encoding.encode("a"); }, ExitCode::refused_input, "replacements");
+  TokenizerJson output;
+  output.decoder = R"({"type": "Sequence", "decoders": [)" + steps + "]}";
+  const Tokenizer decoding = output.load();
+  expect_refusal([&] { decoding.decode(Ids{0}); }, ExitCode::refused_input, "replacements");
+}
+
 TEST(HostileTokenizer, EveryPrefixOfAFileIsRefused) {
   const std::string whole = TokenizerJson().text();
   for (size_t length = 0; length < whole.size(); ++length)

@@ -107,10 +107,13 @@ def long_texts():
     for unit in [" ", "\n", "a", "\u0301", "é", "<", "<|im_start", "ab", "1", "'", " a", "\u3000"]:
         yield unit * 2000
     yield "".join(chr(rng.choice([0x301, 0x327, 0x345, 0x334, 0x591])) for _ in range(5000))
-    yield "".join(rng.choice("ab \n\u0301") for _ in range(20000))
-    for path in sorted(ROOT.glob("**/*.py"))[:20] + sorted((ROOT / "data").glob("**/*.cpp")):
+    yield "".join(rng.choice("ab \n\u0301") for _ in range(4000))
+    yield "".join(chr(c) for c in range(0, 0x3400, 3))
+
+
+def source_texts():
+    for path in sorted((ROOT / "scripts").glob("*.py")) + sorted((ROOT / "data").glob("**/*.cpp")):
         yield path.read_text(encoding="utf-8")
-    yield "".join(chr(c) for c in range(0, 0x30000, 3) if not 0xD800 <= c < 0xE000)
 
 
 # ---- the two sides
@@ -153,8 +156,7 @@ def compare_decoding(folder, count, seed):
 
 
 def check(folder, count, seed):
-    compare_ids(folder, texts(count, seed))
-    compare_ids(folder, long_texts())
+    compare_ids(folder, [*texts(count, seed), *long_texts()])
     compare_decoding(folder, max(200, count // 20), seed)
 
 
@@ -163,10 +165,7 @@ def check(folder, count, seed):
 @functools.lru_cache
 def corpus():
     words = list(texts(3000, 1))
-    for path in sorted(ROOT.glob("**/*.md")) + sorted(ROOT.glob("scripts/*")):
-        if path.is_file():
-            words.append(path.read_text(encoding="utf-8", errors="ignore"))
-    return words
+    return words + list(source_texts())[:40]
 
 
 def train(folder, *, pre, normalizer=None, decoder=None, post=None, added=(), byte_level=True,
@@ -278,7 +277,7 @@ def test_qwen_ids(seed):
 
 @pytest.mark.skipif(not QWEN.exists(), reason="the shared reference folder is not there")
 def test_qwen_long_texts_and_decoding():
-    compare_ids(QWEN, long_texts())
+    compare_ids(QWEN, [*long_texts(), *source_texts()])
     compare_decoding(QWEN, 5000, 9)
 
 
@@ -290,7 +289,15 @@ def test_qwen_ids_without_the_real_vocabulary(tmp_path, seed):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_style(tmp_path, style):
-    check(train(tmp_path, **STYLES[style]), 4000, 3)
+    check(train(tmp_path, **STYLES[style]), 1500, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("style", STYLES)
+def test_style_at_length(tmp_path, style):
+    folder = train(tmp_path, **STYLES[style])
+    check(folder, 20_000, 4)
+    compare_ids(folder, source_texts())
 
 
 def test_every_code_point_between_letters(tmp_path):
@@ -354,7 +361,7 @@ def test_sentencepiece_like_the_llama_tokenizer(tmp_path, tmp_path_factory, name
     theirs = transformers.LlamaTokenizer.from_pretrained(tmp_path).backend_tokenizer
     marks = ["<s>", "<unk>", "</s>", "<ctl>", "<new>", " <pad> ", "[usr]", "<0x41>", "\u2581", "  "]
     rng = random.Random(6)
-    strings = [t + rng.choice(marks) + t[:5] for t in texts(4000, 8)] + ["", " ", "  a", "\u2581b"]
+    strings = [t + rng.choice(marks) + t[:5] for t in texts(2000, 8)] + ["", " ", "  a", "\u2581b"]
     ours = run_trainer(tmp_path, strings)
     for text, a in zip(strings, ours):
         assert a == theirs.encode(text, add_special_tokens=False).ids, text

@@ -91,9 +91,9 @@ at::Tensor forward_block(const Block& block, const at::Tensor& x, const TokenLay
                          int64_t layer, const CacheSlots& slots) {
   const variable_list qkv = project(block.qkv, x);
   const at::Tensor attended = attend(block.attention, qkv[0], qkv[1], qkv[2], layout, layer, slots);
-  const at::Tensor middle = x + project(block.output, attended)[0];
+  const at::Tensor middle = project(block.output, attended, {}, x)[0];
   const variable_list gate_up = project(block.gate_up, middle);
-  return middle + project(block.down, gate_up[0], gate_up[1])[0];
+  return project(block.down, gate_up[0], gate_up[1], middle)[0];
 }
 
 /// The looked-up rows as a node of the graph, also when the table is frozen: the projections below

@@ -27,19 +27,21 @@ struct Projection {
 };
 
 /// The one place where weights multiply. `x` [tokens, in] is the residual (rms_norm), the gate
-/// (swiglu, with `up`), or the input itself; returns one [tokens, out] per linear.
+/// (swiglu, with `up`), or the input itself; returns one [tokens, out] per linear. `onto`
+/// [tokens, out], for a group of one, is added to the product before it is rounded.
 ///
 /// One autograd node: it keeps only x (and up); backward recomputes the prologue and asks each
 /// weight again. Gradients of what trains go to the tensors' own .grad(), not through the graph,
 /// so `x` must require a gradient for anything to train. The projection must outlive the graph.
 std::vector<at::Tensor> project(const Projection& projection, const at::Tensor& x,
-                                const at::Tensor& up = {});
+                                const at::Tensor& up = {}, const at::Tensor& onto = {});
 
 /// The same from plain differentiable operators, the specification of project().
 /// `weights` are the linears' matrices, as leaves when their gradient is wanted.
 std::vector<at::Tensor> project_composition(const Projection& projection,
                                             const std::vector<at::Tensor>& weights,
-                                            const at::Tensor& x, const at::Tensor& up = {});
+                                            const at::Tensor& x, const at::Tensor& up = {},
+                                            const at::Tensor& onto = {});
 
 /// x [rows, in] times a weight source: the head and the sampler use it on their own.
 at::Tensor multiply(const at::Tensor& x, const WeightSource& weight);

@@ -1,5 +1,6 @@
 #include "models/projection.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/round.h>
 #include <gtest/gtest.h>
@@ -76,6 +77,7 @@ class ProjectionTest : public testing::TestWithParam<Case> {
     }
     x = at::randn({c.tokens, c.in}).to(c.type).requires_grad_();
     up = at::randn({c.tokens, c.in}).to(c.type).requires_grad_();
+    if (c.outs.size() == 1) onto = at::randn({c.tokens, c.outs[0]}).to(c.type).requires_grad_();
   }
 
   static void take_gradient(at::Tensor& tensor, std::vector<at::Tensor>& into) {
@@ -88,6 +90,7 @@ class ProjectionTest : public testing::TestWithParam<Case> {
     std::vector<at::Tensor> gradients;
     take_gradient(x, gradients);
     if (GetParam().prologue == Prologue::swiglu) take_gradient(up, gradients);
+    if (onto.defined()) take_gradient(onto, gradients);
     if (GetParam().prologue == Prologue::rms_norm) take_gradient(projection.norm.weight, gradients);
     for (Linear& linear : projection.linears) take_gradient(linear.bias, gradients);
     return gradients;
@@ -95,19 +98,19 @@ class ProjectionTest : public testing::TestWithParam<Case> {
 
   Projection projection;
   std::vector<at::Tensor> latents, leaves;
-  at::Tensor x, up;
+  at::Tensor x, up, onto;
 };
 
 TEST_P(ProjectionTest, FunctionEqualsCompositionForwardAndBackward) {
   const Case& c = GetParam();
   const bool gated = c.prologue == Prologue::swiglu;
-  const auto expected = project_composition(projection, leaves, x, up);
+  const auto expected = project_composition(projection, leaves, x, up, onto);
   std::vector<at::Tensor> seeds;
   for (const at::Tensor& y : expected) seeds.push_back(at::randn(y.sizes()).to(c.type));
   torch::autograd::backward(expected, seeds);
   const std::vector<at::Tensor> wanted = taken_gradients();
 
-  const auto outputs = project(projection, x, gated ? up : at::Tensor());
+  const auto outputs = project(projection, x, gated ? up : at::Tensor(), onto);
   torch::autograd::backward(outputs, seeds);
   const std::vector<at::Tensor> got = taken_gradients();
 

@@ -1,0 +1,182 @@
+// Every kernel, compiled for every instruction set this processor has, against plain loops in
+// double.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "kernels/elementwise.h"
+#include "kernels/matvec.h"
+
+namespace isogrid::kernels {
+namespace {
+
+class InstructionSetTest : public testing::TestWithParam<Isa> {
+ protected:
+  void SetUp() override {
+    if (GetParam() > best_isa()) GTEST_SKIP() << "this processor lacks the instruction set";
+  }
+
+  std::vector<float> random(size_t count) {
+    std::normal_distribution<float> normal;
+    std::vector<float> values(count);
+    for (float& value : values) value = normal(engine_);
+    return values;
+  }
+
+  std::mt19937 engine_{11};
+};
+
+void expect_near(const std::vector<float>& got, const std::vector<double>& wanted) {
+  ASSERT_EQ(got.size(), wanted.size());
+  double scale = 0;
+  for (const double value : wanted) scale = std::max(scale, std::abs(value));
+  for (size_t i = 0; i < got.size(); ++i)
+    ASSERT_NEAR(got[i], wanted[i], 3e-6 * std::max(scale, 1e-6)) << "at " << i;
+}
+
+TEST_P(InstructionSetTest, RmsNorm) {
+  for (const int64_t columns : {1, 15, 16, 17, 100}) {
+    const auto n = static_cast<size_t>(columns);
+    const auto x = random(3 * n), weight = random(n);
+    std::vector<float> y(x.size());
+    elementwise_kernels(GetParam())
+        .rms_norm(Element::f32, x.data(), weight.data(), y.data(), 0, 3, columns, 1e-5f);
+    std::vector<double> wanted;
+    for (size_t row = 0; row < 3; ++row) {
+      double squares = 0;
+      for (size_t c = 0; c < n; ++c) squares += double{x[row * n + c]} * x[row * n + c];
+      for (size_t c = 0; c < n; ++c)
+        wanted.push_back(x[row * n + c] / std::sqrt(squares / static_cast<double>(n) + 1e-5) *
+                         weight[c]);
+    }
+    expect_near(y, wanted);
+  }
+}
+
+TEST_P(InstructionSetTest, Swiglu) {
+  const auto gate = random(77), up = random(77);
+  std::vector<float> y(77);
+  elementwise_kernels(GetParam()).swiglu(Element::f32, gate.data(), up.data(), y.data(), 0, 7, 11);
+  std::vector<double> wanted;
+  for (size_t i = 0; i < 77; ++i)
+    wanted.push_back(gate[i] / (1 + std::exp(-double{gate[i]})) * up[i]);
+  expect_near(y, wanted);
+}
+
+TEST_P(InstructionSetTest, RotationTurnsPairsByTheirAngle) {
+  const auto x = random(2 * 3 * 10);
+  const auto angles = random(2 * 5);
+  std::vector<float> cosine, sine, y(x.size());
+  for (const float angle : angles) {
+    cosine.push_back(std::cos(angle));
+    sine.push_back(std::sin(angle));
+  }
+  elementwise_kernels(GetParam())
+      .norm_rope(Element::f32, x.data(), nullptr, cosine.data(), sine.data(), y.data(), 0, 2, 3, 10,
+                 0.0f);
+  std::vector<double> wanted(x.size());
+  for (size_t row = 0; row < 6; ++row)
+    for (size_t c = 0; c < 5; ++c) {
+      const double a = x[row * 10 + c], b = x[row * 10 + 5 + c], t = angles[row / 3 * 5 + c];
+      wanted[row * 10 + c] = a * std::cos(t) - b * std::sin(t);
+      wanted[row * 10 + 5 + c] = b * std::cos(t) + a * std::sin(t);
+    }
+  expect_near(y, wanted);
+}
+
+TEST_P(InstructionSetTest, Matvec) {
+  for (const int64_t inputs : {5, 32, 129})
+    for (const int64_t rows : {1, 8, 11}) {
+      const auto k = static_cast<size_t>(inputs), r = static_cast<size_t>(rows);
+      const auto x = random(r * k), weight = random(9 * k), addend = random(r * 9);
+      std::vector<float> y(r * 9);
+      matvec_kernels(GetParam())
+          .matvec(Element::f32, x.data(), weight.data(), addend.data(), y.data(), rows, inputs, 9,
+                  0, 9);
+      std::vector<double> wanted;
+      for (size_t row = 0; row < r; ++row)
+        for (size_t n = 0; n < 9; ++n) {
+          double sum = addend[row * 9 + n];
+          for (size_t i = 0; i < k; ++i) sum += double{x[row * k + i]} * weight[n * k + i];
+          wanted.push_back(sum);
+        }
+      expect_near(y, wanted);
+    }
+}
+
+/// Softmax over what a query may see, in double.
+std::vector<double> slow_attention(const AttentionShape& s, const std::vector<float>& q,
+                                   const std::vector<float>& k, const std::vector<float>& v) {
+  std::vector<double> out(q.size());
+  for (int64_t i = 0; i < s.queries; ++i)
+    for (int64_t h = 0; h < s.heads; ++h) {
+      const int64_t position = s.keys - s.queries + i, kv = h / (s.heads / s.kv_heads);
+      const int64_t oldest = s.window > 0 ? std::max<int64_t>(0, position - s.window + 1) : 0;
+      double total = 0;
+      double* to = &out[static_cast<size_t>((i * s.heads + h) * s.head_dim)];
+      for (int64_t j = oldest; j <= position; ++j) {
+        double score = 0;
+        const auto at = static_cast<size_t>((j * s.kv_heads + kv) * s.head_dim);
+        for (int64_t d = 0; d < s.head_dim; ++d)
+          score += double{q[static_cast<size_t>((i * s.heads + h) * s.head_dim + d)]} *
+                   k[at + static_cast<size_t>(d)];
+        const double share = std::exp(score * s.scale);
+        total += share;
+        for (int64_t d = 0; d < s.head_dim; ++d) to[d] += share * v[at + static_cast<size_t>(d)];
+      }
+      for (int64_t d = 0; d < s.head_dim; ++d) to[d] /= total;
+    }
+  return out;
+}
+
+TEST_P(InstructionSetTest, Attention) {
+  const AttentionShape shapes[] = {
+      {.queries = 1, .keys = 1, .heads = 1, .kv_heads = 1, .head_dim = 2, .window = 0, .scale = 1},
+      {.queries = 70,
+       .keys = 70,
+       .heads = 4,
+       .kv_heads = 2,
+       .head_dim = 24,
+       .window = 0,
+       .scale = 0.2f},
+      {.queries = 5,
+       .keys = 200,
+       .heads = 3,
+       .kv_heads = 1,
+       .head_dim = 66,
+       .window = 0,
+       .scale = 0.1f},
+      {.queries = 130,
+       .keys = 150,
+       .heads = 2,
+       .kv_heads = 2,
+       .head_dim = 10,
+       .window = 9,
+       .scale = 0.3f},
+      {.queries = 65,
+       .keys = 65,
+       .heads = 2,
+       .kv_heads = 1,
+       .head_dim = 130,
+       .window = 64,
+       .scale = 0.1f}};
+  const AttentionKernels& kernel = attention_kernels(GetParam());
+  for (const AttentionShape& s : shapes) {
+    const auto q = random(static_cast<size_t>(s.queries * s.heads * s.head_dim));
+    const auto k = random(static_cast<size_t>(s.keys * s.kv_heads * s.head_dim));
+    const auto v = random(k.size());
+    std::vector<float> out(q.size()), scratch(static_cast<size_t>(kernel.scratch(s)));
+    kernel.forward(Element::f32, s, q.data(), k.data(), v.data(), out.data(), nullptr,
+                   scratch.data(), 0, kernel.units(s));
+    expect_near(out, slow_attention(s, q, k, v));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, InstructionSetTest,
+                         testing::Values(Isa::baseline, Isa::avx2, Isa::avx512));
+
+}  // namespace
+}  // namespace isogrid::kernels

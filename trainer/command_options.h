@@ -38,7 +38,7 @@ struct CommandOptions {
     field("eval_window", eval_window, "Tokens the model sees at once.").at_least(2);
     field("eval_stride", eval_stride, "Tokens between windows.").at_least(1);
     field("prompt", prompt, "Text to go on from.");
-    field("prompts_file", prompts_file, "JSON file of prompts, or one prompt per line.");
+    field("prompts_file", prompts_file, "Many prompts: .json, .jsonl, or one text per line.");
     field("examples", examples, "How many to show.").at_least(0);
     field("layers", layers, "Figures of every layer.");
     field("step", step, "Which step.").at_least(0);

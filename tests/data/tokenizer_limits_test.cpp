@@ -51,7 +51,7 @@ double seconds(const Tokenizer& tokenizer, const std::string& text) {
 }
 
 /// Quadratic work would bring the quotient to 4; small times are all noise.
-void expect_linear(const Tokenizer& tokenizer, size_t bytes = 1 << 18) {
+void expect_linear(const Tokenizer& tokenizer, size_t bytes = 1 << 16) {
   for (const char* unit : {"a", " ", "\n", "\u0301", "e\u0301\u0323", "1", "'", "<", "<|im_start",
                            " a", "\u3000", "aA", "\u02B0A", "\u0345\u0301", "!", "\n ", "abcab"}) {
     on_small_stack([&] {

@@ -18,8 +18,8 @@ struct ConversationConfig {
     field("default_system", default_system, "System text in place of the template's own.");
     field("enable_thinking", enable_thinking, "Whether a reasoning model thinks before it answers.")
         .unset("as the data has it");
-    field("preserve_thinking", preserve_thinking, "Keep the thoughts of earlier turns.").planned();
-    field("tool_format", tool_format, "Tool dialect in place of the template's own.").planned();
+    field("preserve_thinking", preserve_thinking, "Keep the thoughts of earlier turns.");
+    field("tool_format", tool_format, "Tool dialect in place of the template's own.");
   }
 };
 

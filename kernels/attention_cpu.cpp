@@ -8,7 +8,7 @@ namespace {
 #include "kernels/tile_product.inc"
 
 constexpr int64_t kKeysPerBlock = kPanel;
-constexpr int64_t kQueriesPerUnit = 32;
+constexpr int64_t kQueriesPerUnit = 64;
 constexpr float kHidden = -__builtin_inff();
 
 int64_t padded(int64_t n) { return (n + kPanel - 1) / kPanel * kPanel; }

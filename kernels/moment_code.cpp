@@ -9,12 +9,11 @@
 namespace isogrid::kernels {
 namespace {
 
-/// Point i of `count` evenly spaced ones in [0.1, 1], counted from the nearer end as LibTorch's
-/// linspace does in float32.
+/// Point i of `count` evenly spaced ones in [0.1, 1], counted from the nearer end and rounded once,
+/// as LibTorch's linspace does in float32.
 float spaced(int i, int count) {
-  const float step = (1.0f - 0.1f) / static_cast<float>(count - 1);
-  return i < count / 2 ? 0.1f + step * static_cast<float>(i)
-                       : 1.0f - step * static_cast<float>(count - 1 - i);
+  const double step = (1.0f - 0.1f) / static_cast<float>(count - 1);
+  return static_cast<float>(i < count / 2 ? double{0.1f} + step * i : 1.0 - step * (count - 1 - i));
 }
 
 /// Dettmers et al., "8-bit optimizers via block-wise quantization" (ICLR 2022): seven decades down

@@ -101,7 +101,20 @@ void decode(const MomentCode& book, const CodedMoment& moment, int64_t at, int64
   for (int64_t i = 0; i < count; ++i) values[i] = book.values[moment.code[at + i]] * scale;
 }
 
-/// Codes and scale of a block's new values. A negative number keeps its sign, however small.
+/// The code nearest to a ratio in [-1, 1]. A negative number keeps its sign, however small.
+inline uint8_t nearest_code(const MomentCode& book, float ratio, uint8_t zero) {
+  const uint32_t bits = __builtin_bit_cast(uint32_t, ratio);
+  uint32_t magnitude = bits & 0x7fffffffu;
+  magnitude = magnitude < MomentCode::kLowest ? MomentCode::kLowest : magnitude;
+  magnitude = magnitude > 0x3f800000u ? 0x3f800000u : magnitude;
+  const uint32_t bucket = (magnitude - MomentCode::kLowest) >> MomentCode::kBucketShift;
+  uint32_t code = book.first_code[bucket + (bits >> 31) * MomentCode::kBuckets];
+  code += ratio > book.thresholds[code] ? 1 : 0;
+  code -= code == zero && ratio < 0.0f ? 1 : 0;
+  return static_cast<uint8_t>(code);
+}
+
+/// Codes and scale of a block's new values.
 void encode(const MomentCode& book, const float* values, const CodedMoment& moment, int64_t at,
             int64_t count, uint8_t zero) {
   Lanes highest{};
@@ -113,22 +126,8 @@ void encode(const MomentCode& book, const float* values, const CodedMoment& mome
   float scale = 0.0f;
   for (int i = 0; i < kLanes; ++i) scale = highest[i] > scale ? highest[i] : scale;
   moment.scale[at / kMomentBlock] = scale;
-  for (int64_t i = 0; i < count; ++i) {
-    if (scale == 0.0f) {
-      moment.code[at + i] = zero;
-      continue;
-    }
-    const float ratio = values[i] / scale;
-    const uint32_t bits = __builtin_bit_cast(uint32_t, ratio);
-    const uint32_t magnitude = bits & 0x7fffffffu;
-    const uint32_t bucket = magnitude < MomentCode::kLowest
-                                ? 0
-                                : (magnitude - MomentCode::kLowest) >> MomentCode::kBucketShift;
-    uint32_t code = book.first_code[bucket + (bits >> 31) * MomentCode::kBuckets];
-    code += ratio > book.thresholds[code] ? 1 : 0;
-    code -= code == zero && values[i] < 0.0f ? 1 : 0;
-    moment.code[at + i] = static_cast<uint8_t>(code);
-  }
+  for (int64_t i = 0; i < count; ++i)
+    moment.code[at + i] = scale > 0.0f ? nearest_code(book, values[i] / scale, zero) : zero;
 }
 
 void adamw_coded(const Trained& what, const AdamwSettings& how, const CodedMoment& first_moment,

@@ -1,13 +1,15 @@
 #include "models/training_noise.h"
 
-#include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/rng.h"
+#include "kernels/dropout.h"
+#include "models/cpu_rows.h"
 
 namespace isogrid {
 namespace {
@@ -30,34 +32,35 @@ at::Tensor token_keys(uint64_t seed, Purpose purpose, uint64_t epoch,
   return keys;
 }
 
-PhiloxKey key_of(const at::Tensor& keys, int64_t token) {
-  const int32_t* words = keys.const_data_ptr<int32_t>() + 2 * token;
-  return {static_cast<uint32_t>(words[0]), static_cast<uint32_t>(words[1])};
+kernels::Element noise_element(const at::Tensor& x) {
+  if (x.scalar_type() == at::kBFloat16) return kernels::Element::bf16;
+  return x.scalar_type() == at::kHalf ? kernels::Element::f16 : kernels::Element::f32;
 }
 
-/// y[token, i] = change(x[token, i], draw number i of the token's stream, token).
-template <typename Change>
-at::Tensor changed_by_draws(const at::Tensor& x, const at::Tensor& keys, uint64_t stream,
-                            const Change& change) {
-  const at::Tensor source = x.cpu().contiguous();
+/// The tokens' keys for one use, from those of the batch.
+std::vector<kernels::TokenKey> stream_keys(const at::Tensor& keys, uint64_t stream) {
+  std::vector<kernels::TokenKey> own(static_cast<size_t>(keys.size(0)));
+  const int32_t* words = keys.const_data_ptr<int32_t>();
+  for (kernels::TokenKey& key : own) {
+    const PhiloxKey below = Rng::below(
+        {static_cast<uint32_t>(words[0]), static_cast<uint32_t>(words[1])}, stream);
+    key = {{below[0], below[1]}};
+    words += 2;
+  }
+  return own;
+}
+
+/// body(element, x, y, first row, last row), on the CPU: draws are made there for every device.
+template <typename Body>
+at::Tensor by_rows(const at::Tensor& x, const Body& body) {
+  const bool wide = x.scalar_type() == at::kDouble;
+  const at::Tensor source = (wide ? x.to(at::kFloat) : x).cpu().contiguous();
   at::Tensor y = at::empty_like(source);
-  const int64_t columns = x.size(1);
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, x.scalar_type(), "training noise", [&] {
-    const scalar_t* in = source.const_data_ptr<scalar_t>();
-    scalar_t* out = y.mutable_data_ptr<scalar_t>();
-    at::parallel_for(0, x.size(0), 16, [&](int64_t first, int64_t last) {
-      for (int64_t token = first; token < last; ++token) {
-        const PhiloxKey key = Rng::below(key_of(keys, token), stream);
-        PhiloxBlock block{};
-        for (int64_t i = 0; i < columns; ++i) {
-          if (i % 4 == 0) block = philox4x32({static_cast<uint32_t>(i / 4), 0, 0, 0}, key);
-          out[token * columns + i] = static_cast<scalar_t>(
-              change(static_cast<float>(in[token * columns + i]), block[i % 4], token));
-        }
-      }
-    });
+  const kernels::Element element = noise_element(source);
+  for_cpu_rows(x.size(0), x.size(1), [&](int64_t first, int64_t last) {
+    body(element, source.const_data_ptr(), y.mutable_data_ptr(), first, last);
   });
-  return y.to(x.device());
+  return y.to(x.options());
 }
 
 }  // namespace
@@ -84,21 +87,21 @@ TrainingNoise training_noise(const NoiseSettings& settings, uint64_t epoch,
 }
 
 at::Tensor dropout(const at::Tensor& x, const TrainingNoise& noise, double p, uint64_t stream) {
-  // Kept where the draw, a multiple of 2^-32, is at least p.
-  const auto threshold = static_cast<uint32_t>(std::min(p * 0x1p32, 0x1p32 - 1));
-  const float factor = static_cast<float>(1.0 / (1.0 - p));
-  return changed_by_draws(x, noise.dropout_keys, stream, [=](float value, uint32_t draw, int64_t) {
-    return draw >= threshold ? value * factor : 0.0f;
+  const std::vector<kernels::TokenKey> keys = stream_keys(noise.dropout_keys, stream);
+  return by_rows(x, [&](kernels::Element element, const void* in, void* out, int64_t first,
+                        int64_t last) {
+    kernels::dropout_kernels().dropout(element, in, out, keys.data(), p, first, last, x.size(1));
   });
 }
 
 at::Tensor with_embedding_noise(const at::Tensor& x, const TrainingNoise& noise) {
-  const float* amplitude = noise.amplitude.const_data_ptr<float>();
-  return changed_by_draws(x, noise.embedding_keys, 0,
-                          [=](float value, uint32_t draw, int64_t token) {
-                            const float unit = static_cast<float>(draw >> 8) * 0x1p-23f - 1.0f;
-                            return value + amplitude[token] * unit;
-                          });
+  const std::vector<kernels::TokenKey> keys = stream_keys(noise.embedding_keys, 0);
+  return by_rows(x, [&](kernels::Element element, const void* in, void* out, int64_t first,
+                        int64_t last) {
+    kernels::dropout_kernels().add_noise(element, in, out, keys.data(),
+                                         noise.amplitude.const_data_ptr<float>(), first, last,
+                                         x.size(1));
+  });
 }
 
 }  // namespace isogrid

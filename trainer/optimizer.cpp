@@ -268,6 +268,10 @@ void update_by_kernel(Optimizer& optimizer, Trainables& trainables, double learn
 
 void update_by_composition(Optimizer& optimizer, Trainables& trainables, double learning_rate,
                            double gradient_scale) {
+  if (optimizer.rule->composition == nullptr)
+    fail(ExitCode::configuration, "optim: ", optimizer.rule->name,
+         ": updates float32 masters on a CPU only; allowed otherwise are adamw, sgd, adafactor, "
+         "lion");
   for (size_t i = 0; i < trainables.slices.size(); ++i) {
     const TrainedSlice& slice = trainables.slices[i];
     const Optimizer own = settings_for(optimizer, slice);

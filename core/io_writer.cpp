@@ -226,6 +226,12 @@ WrittenFile OutputFile::finish() {
   return written_;
 }
 
+FileToWrite text_file(std::string name, std::string text) {
+  const uint64_t size = text.size();
+  return {std::move(name), size,
+          [text = std::move(text)](OutputFile& file) { file.append(as_bytes(text)); }};
+}
+
 WrittenFile write_file_durably(const std::string& path, uint64_t expected_size,
                                const FileProducer& produce, IoCalls& io) {
   const std::filesystem::path target(path);
@@ -258,7 +264,7 @@ AppendFile::AppendFile(const OutputDirectory& directory, std::string name)
   constexpr int kFlags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
   IoCalls& io = directory_.io();
   fd_ = patiently([&] { return io.open(directory_.fd(), name_.c_str(), kFlags, 0666); });
-  if (fd_ < 0) fail_write(path_in(directory_, name_), "open", errno, directory_.fd(), 0);
+  if (fd_ < 0) fail_write(directory_.shown(name_), "open", errno, directory_.fd(), 0);
   try {
     directory_.sync();  // or a new file would be nameless after a loss of power
   } catch (...) {
@@ -278,7 +284,7 @@ void AppendFile::flush() {
     if (count <= 0) {
       const int cause = count == 0 ? ENOSPC : errno;
       pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(done));
-      fail_write(path_in(directory_, name_), "write", cause, directory_.fd(), pending_.size());
+      fail_write(directory_.shown(name_), "write", cause, directory_.fd(), pending_.size());
     }
     done += static_cast<size_t>(count);
   }
@@ -291,7 +297,7 @@ void AppendFile::sync() {
   if (sync_error_ == 0 && patiently([&] { return directory_.io().fsync(fd_); }) != 0)
     sync_error_ = errno;
   if (sync_error_ != 0)
-    fail_write(path_in(directory_, name_), "fsync", sync_error_, directory_.fd(), 0);
+    fail_write(directory_.shown(name_), "fsync", sync_error_, directory_.fd(), 0);
 }
 
 void make_directories(const std::string& path, IoCalls& io) {

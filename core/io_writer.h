@@ -113,6 +113,14 @@ class OutputFile {
 
 using FileProducer = std::function<void(OutputFile&)>;
 
+/// A file to be written. The producer owns what it writes, so that it may run later.
+struct FileToWrite {
+  std::string name;
+  uint64_t size = 0;  // announced, so that a full disk shows first; 0 = not known
+  FileProducer produce;
+};
+FileToWrite text_file(std::string name, std::string text);
+
 /// Replaces `path` as one event: temporary sibling, fsync, rename, fsync of the folder. Whatever
 /// happens, the old or the new file is there whole. A link at `path` is replaced, not followed.
 WrittenFile write_file_durably(const std::string& path, uint64_t expected_size,

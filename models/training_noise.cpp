@@ -42,8 +42,8 @@ std::vector<kernels::TokenKey> stream_keys(const at::Tensor& keys, uint64_t stre
   std::vector<kernels::TokenKey> own(static_cast<size_t>(keys.size(0)));
   const int32_t* words = keys.const_data_ptr<int32_t>();
   for (kernels::TokenKey& key : own) {
-    const PhiloxKey below = Rng::below(
-        {static_cast<uint32_t>(words[0]), static_cast<uint32_t>(words[1])}, stream);
+    const PhiloxKey below =
+        Rng::below({static_cast<uint32_t>(words[0]), static_cast<uint32_t>(words[1])}, stream);
     key = {{below[0], below[1]}};
     words += 2;
   }
@@ -96,12 +96,12 @@ at::Tensor dropout(const at::Tensor& x, const TrainingNoise& noise, double p, ui
 
 at::Tensor with_embedding_noise(const at::Tensor& x, const TrainingNoise& noise) {
   const std::vector<kernels::TokenKey> keys = stream_keys(noise.embedding_keys, 0);
-  return by_rows(x, [&](kernels::Element element, const void* in, void* out, int64_t first,
-                        int64_t last) {
-    kernels::dropout_kernels().add_noise(element, in, out, keys.data(),
-                                         noise.amplitude.const_data_ptr<float>(), first, last,
-                                         x.size(1));
-  });
+  return by_rows(
+      x, [&](kernels::Element element, const void* in, void* out, int64_t first, int64_t last) {
+        kernels::dropout_kernels().add_noise(element, in, out, keys.data(),
+                                             noise.amplitude.const_data_ptr<float>(), first, last,
+                                             x.size(1));
+      });
 }
 
 }  // namespace isogrid

@@ -36,7 +36,7 @@ struct StepReport {
   double grad_norm = 0;
   double learning_rate = 0;
   int64_t label_tokens = 0;
-  bool updated = false;         // false: something was not finite and nothing was touched
+  bool updated = false;          // false: something was not finite and nothing was touched
   std::string first_bad_tensor;  // whose gradient was not finite
 };
 

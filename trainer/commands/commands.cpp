@@ -18,7 +18,7 @@ std::span<const Command> commands() {
       {"train", "fine-tune a model as a config says", "", 0, 0,
        {"config"}, Groups::all(), nullptr},
       {"prepare", "tokenise the data ahead of a run", "", 0, 0,
-       {"config", "json"}, data_use, nullptr},
+       {"config", "json"}, data_use, run_prepare},
       {"plan", "memory, steps and tokens of a run, without starting it", "", 0, 0,
        {"config", "json"}, Groups::all(), nullptr},
       {"generate", "continue a prompt", "", 0, 0,

@@ -67,8 +67,9 @@ bool state_is_finite(Training& training) {
   if (!is_all_finite(training.trainables.master)) return false;
   if (training.average.defined() && !is_all_finite(training.average)) return false;
   bool finite = true;
-  visit_state(training.optimizer, training.trainables,
-              [&](const std::string&, at::Tensor& tensor) { finite = finite && is_all_finite(tensor); });
+  visit_state(training.optimizer, training.trainables, [&](const std::string&, at::Tensor& tensor) {
+    finite = finite && is_all_finite(tensor);
+  });
   return finite;
 }
 

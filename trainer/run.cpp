@@ -42,8 +42,7 @@ StepRecord record_of(const Run& run, const StepReport& report, double seconds, b
   if (run.roof > 0) record.share_of_roof = work_of_step(run, step) / seconds / run.roof;
   record.seconds = run.seconds;
   if (logged) record.order_hash = order_hash(run.batches->sample_ids(step));
-  if (run.opened.training.loss_scale.on)
-    record.loss_scale = run.opened.training.loss_scale.value;
+  if (run.opened.training.loss_scale.on) record.loss_scale = run.opened.training.loss_scale.value;
   record.skipped = !report.updated;
   return record;
 }
@@ -80,9 +79,8 @@ Json bad_step_details(const Run& run, const StepReport& report, int64_t step) {
 
 bool is_better(const Run& run, double metric) {
   if (!run.progress.best_metric) return true;
-  return run.config.saving.greater_is_better.value_or(false)
-             ? metric > *run.progress.best_metric
-             : metric < *run.progress.best_metric;
+  return run.config.saving.greater_is_better.value_or(false) ? metric > *run.progress.best_metric
+                                                             : metric < *run.progress.best_metric;
 }
 
 /// Keeps the books on the best evaluation; a best that the run may have to return to is saved.
@@ -200,8 +198,7 @@ RunEnd run_to_end(Run& run) {
   while (run.progress.step < run.plan.total_steps) {
     if (StopSignal::requested()) return stop_run(run);
     step_and_log(run);
-    if (evaluates_after(run.plan, run.progress.step) && !evaluate_in_run(run))
-      return stop_run(run);
+    if (evaluates_after(run.plan, run.progress.step) && !evaluate_in_run(run)) return stop_run(run);
     if (is_to_end_early(run)) break;
     if (saves_after(run.plan, run.progress.step) && run.progress.step < run.plan.total_steps)
       save_checkpoint(run);

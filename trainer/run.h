@@ -28,7 +28,7 @@ struct Run {
   CheckpointStore& checkpoints;
   RunLog& log;
   TrainingDisplay& display;
-  WorkPerToken work;
+  WorkPerToken work = {};
   double roof = 0;     // operations per second of the machine's matrix product
   double seconds = 0;  // of training in this process
   double last_loss = 0;

@@ -11,8 +11,8 @@ namespace {
 /// Below 1 a share of the run, else a count.
 int64_t steps_of(double share_or_count, int64_t total) {
   if (share_or_count < 1)
-    return std::max<int64_t>(1, static_cast<int64_t>(
-                                    std::ceil(share_or_count * static_cast<double>(total))));
+    return std::max<int64_t>(
+        1, static_cast<int64_t>(std::ceil(share_or_count * static_cast<double>(total))));
   return static_cast<int64_t>(share_or_count);
 }
 

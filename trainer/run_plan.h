@@ -13,7 +13,7 @@ struct RunPlan {
   int64_t log_every = 0;
   int64_t eval_every = 0;  // 0: never
   int64_t save_every = 0;
-  int64_t eval_from = 0;   // steps before the first evaluation
+  int64_t eval_from = 0;  // steps before the first evaluation
   bool log_first = false;
 };
 

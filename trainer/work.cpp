@@ -12,8 +12,8 @@ namespace isogrid {
 WorkPerToken work_of(CausalLm& model) {
   WorkPerToken work;
   visit_linears(model, [&](const std::string&, Linear& linear) {
-    const double size =
-        static_cast<double>(linear.weight->outputs()) * static_cast<double>(linear.weight->inputs());
+    const double size = static_cast<double>(linear.weight->outputs()) *
+                        static_cast<double>(linear.weight->inputs());
     work.blocks += size * (linear.weight->trains() ? 6 : 4);
     if (!linear.adapter) return;
     work.blocks += 6.0 * static_cast<double>(linear.adapter->a.numel() + linear.adapter->b.numel());
@@ -36,8 +36,7 @@ double work_of_batch(const WorkPerToken& work, const Batch& batch) {
     begin = end;
   }
   return work.blocks * static_cast<double>(batch.tokens()) +
-         work.head * static_cast<double>(batch.label_rows.size()) +
-         work.attention_per_pair * pairs;
+         work.head * static_cast<double>(batch.label_rows.size()) + work.attention_per_pair * pairs;
 }
 
 double measured_roof(at::ScalarType type, at::Device device) {

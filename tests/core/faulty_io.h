@@ -1,5 +1,7 @@
 #pragma once
+#include <array>
 #include <cerrno>
+#include <cstdint>
 
 #include "core/io_writer.h"
 
@@ -36,9 +38,16 @@ class FaultyIo : public IoCalls {
   int mkdir(int d, const char* n, mode_t m) override {
     return fails() ? -1 : IoCalls::mkdir(d, n, m);
   }
+  int rename_no_replace(int d, const char* from, const char* to) override {
+    return fails() ? -1 : IoCalls::rename_no_replace(d, from, to);
+  }
   int unlink(int d, const char* n, int f) override {
     return fails() ? -1 : IoCalls::unlink(d, n, f);
   }
+  int truncate(int fd, uint64_t size) override {
+    return fails() ? -1 : IoCalls::truncate(fd, size);
+  }
+  int flock(int fd, int operation) override { return fails() ? -1 : IoCalls::flock(fd, operation); }
 
  private:
   bool fails() {
@@ -56,5 +65,31 @@ class FaultyIo : public IoCalls {
   bool for_good_;
   int calls_ = 0;
 };
+
+struct Fault {
+  const char* name;
+  int error;
+  bool for_good;
+
+  /// Is it something a writer gets over?
+  bool is_harmless() const {
+    return error == FaultyIo::kShortWrite || (error == EINTR && !for_good);
+  }
+};
+
+inline constexpr auto kFaults = std::to_array<Fault>({
+    {"NoSpaceOnce", ENOSPC, false},
+    {"NoSpaceForGood", ENOSPC, true},
+    {"ErrorOnce", EIO, false},
+    {"ErrorForGood", EIO, true},
+    {"QuotaOnce", EDQUOT, false},
+    {"QuotaForGood", EDQUOT, true},
+    {"FilesOnce", EMFILE, false},
+    {"FilesForGood", EMFILE, true},
+    {"InterruptOnce", EINTR, false},
+    {"InterruptForGood", EINTR, true},
+    {"ShortOnce", FaultyIo::kShortWrite, false},
+    {"ShortForGood", FaultyIo::kShortWrite, true},
+});
 
 }  // namespace isogrid

@@ -15,7 +15,7 @@ namespace isogrid {
 struct RunLogSettings {
   std::string output_dir = {};       // there, and locked by the caller
   std::string tensorboard_dir = {};  // empty: output_dir/runs
-  int64_t resume_step = 0;      // steps that are done
+  int64_t resume_step = 0;           // steps that are done
 };
 
 /// trainer_log.jsonl, training_log.csv, events.jsonl and TensorBoard's event files of one run.

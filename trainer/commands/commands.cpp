@@ -38,7 +38,7 @@ std::span<const Command> commands() {
       {"init-model", "write a model of random weights from a config.json", "FROM TO", 2, 2,
        {}, Group::run, run_init_model},
       {"export", "write a model for other programs", "", 0, 0,
-       {"config", "json"}, export_use, nullptr},
+       {"config", "json"}, export_use, run_export},
       {"convert", "turn one kind of model file into another", "FROM TO", 2, 2,
        {"outtype", "eval", "json"}, export_use, nullptr},
       {"imatrix", "importance of weights, measured on text", "", 0, 0,

@@ -37,7 +37,7 @@ const std::vector<GroupInfo>& config_groups() {
       {Group::generation, "Generation", true},
       {Group::quantisation, "Quantised base", false},
       {Group::finetuning, "What trains", false},
-      {Group::data, "Data", false},
+      {Group::data, "Data", true},
       {Group::training, "Training", false},
       {Group::optimizer, "Optimizer and schedule", false},
       {Group::saving, "Evaluation, logs and checkpoints", false},

@@ -45,6 +45,11 @@ class Rng {
     for (const uint64_t coordinate : coordinates) key_ = fold(key_, coordinate, 1);
   }
 
+  /// The stream `coordinate` below the one of `key`, as the constructor's last coordinate makes it.
+  static constexpr PhiloxKey below(PhiloxKey key, uint64_t coordinate) {
+    return fold(key, coordinate, 1);
+  }
+
   /// Kernels draw in any order from (key, block number); word i of block n is draw 4n + i.
   PhiloxKey key() const { return key_; }
   PhiloxBlock block(uint64_t number) const {

@@ -15,10 +15,10 @@ const ChatTemplate& layout_for_training(const RunConfig& config, const std::stri
   if (config.finetuning.stage == "pt") return raw;
   const std::optional<std::string> source = read_chat_template(InputDirectory(folder));
   if (const ChatTemplate* layout = recognised_layout(source)) return *layout;
-  log_info(concat("template: ", folder,
-                  source ? " has a chat template this program does not know"
-                         : " has no chat template",
-                  "; questions and answers are joined as raw text, without marks"));
+  log_info(
+      concat("template: ", folder,
+             source ? " has a chat template this program does not know" : " has no chat template",
+             "; questions and answers are joined as raw text, without marks"));
   return raw;
 }
 

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <string>
 
+#include "core/error.h"
 #include "core/format.h"
 #include "core/json.h"
 #include "data/rows.h"
@@ -98,12 +99,11 @@ std::vector<uint64_t> first_examples(const RowStore& store, int64_t count) {
 
 int run_inspect_rows(const Invocation& invocation) {
   const DataCoding coding = open_data_coding(invocation.config);
-  const DataProgress progress(invocation.config);
+  DataProgress progress(invocation.config);
   const PreparedData data =
       prepare_data(invocation.config, coding.coder, *coding.layout, progress.hooks());
   const Tokenizer& tokenizer = coding.coder.tokenizer;
-  const std::vector<uint64_t> examples =
-      first_examples(*data.train, invocation.options.examples);
+  const std::vector<uint64_t> examples = first_examples(*data.train, invocation.options.examples);
   if (invocation.options.json) {
     print_json(*data.train, examples, tokenizer);
     return 0;

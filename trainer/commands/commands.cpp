@@ -32,7 +32,7 @@ std::span<const Command> commands() {
       {"tokenize", "text to token ids, or back", "", 0, 0,
        {"config", "decode"}, model_use, run_tokenize},
       {"inspect", "what is in a file, a folder, or the rows of a run", "[FILE_OR_DIR]", 0, 1,
-       {"config", "examples", "layers", "json"}, Group::run, run_inspect},
+       {"config", "examples", "layers", "json"}, data_use, run_inspect},
       {"verify", "check a checkpoint, a run or an export", "DIR", 1, 1,
        {"json"}, Group::run, run_verify},
       {"init-model", "write a model of random weights from a config.json", "FROM TO", 2, 2,

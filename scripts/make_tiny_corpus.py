@@ -2,11 +2,15 @@
 """Writes the text that the bundled tiny model is pretrained on: simple English, made here from grammars.
 
     scripts/make_tiny_corpus.py FILE.jsonl [--megabytes N] [--seed N]
+    scripts/make_tiny_corpus.py FILE.json --pairs N [--seed N]
 
 Each line is {"text": ...}: a small story, a few facts, a letter, sums, or a conversation in the layout of
 ChatML. The same seed gives the same bytes anywhere; another seed gives other text of the same kind, which is
 how data/tiny_text.jsonl was made for evaluation (--seed 7 --megabytes 0.1). Who the assistant is stands nowhere
 in it: that is for fine-tuning to teach.
+
+The second form writes questions and answers for fine-tuning: mixed with others, they keep the model from
+forgetting the rest (data/tiny_chat.json: --seed 8 --pairs 150).
 """
 import argparse
 import json
@@ -272,6 +276,13 @@ def small_talk(text):
     return text.any([(text.fill(user), text.fill(assistant)) for user, assistant in words.SMALL_TALK])
 
 
+def pair(text, known):
+    draw = text.random.random()
+    if draw < 0.1:
+        return small_talk(text)
+    return exercise(text) if draw < 0.35 else asked(text, text.any(known))
+
+
 def questions_chat(text, known):
     turns = []
     for _ in range(text.number(6, 20) if text.chance(0.02) else text.any([1, 1, 1, 2, 3])):
@@ -370,8 +381,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=pathlib.Path)
     parser.add_argument("--megabytes", type=float, default=8.0, help="how much text (8)")
+    parser.add_argument("--pairs", type=int, help="questions and answers instead of text")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if options.pairs:
+        text, known = Text(options.seed), facts()
+        pairs = [pair(text, known) for _ in range(options.pairs)]
+        lines = [json.dumps({"instruction": question, "input": "", "output": answer}) for question, answer in pairs]
+        options.file.write_text("[\n  " + ",\n  ".join(lines) + "\n]\n")
+        return
     with options.file.open("w", encoding="utf-8", newline="\n") as file:
         for body in documents(options.seed, options.megabytes * 1e6):
             file.write(json.dumps({"text": body}) + "\n")

@@ -9,7 +9,8 @@ tokens masked), which the peer pads to the longest of a batch as its collator do
 The peer runs SDPA attention and fused AdamW in a fresh process each time. In bfloat16 it runs twice: with all its
 trained weights in float32 under autocast, which is our own policy, and with everything in bfloat16. Speed is held
 against the faster of the two, memory against the first. The roof is what a plain matrix product reaches in the same
-minutes; a step's operations are counted, not estimated from its time. Ratios are medians over the rounds.
+minutes; a step's operations are counted, not estimated from its time. Memory is the largest resident set less what
+the libraries take before a model is read. Ratios are medians over the rounds.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -134,15 +136,17 @@ def ours(config, settings, batches):
     output = pathlib.Path(settings["output_dir"])
     shutil.rmtree(output, ignore_errors=True)
     _, seconds, peak = measured([TRAINER, "--config", config])
+    _, _, idle = measured([TRAINER, "--version"])
     log = [json.loads(line) for line in (output / "trainer_log.jsonl").read_text().splitlines()]
     rates = [row["tokens_per_second"] for row in log]
     step_seconds = [count / rate for count, rate in zip(tokens_of(batches), rates, strict=True)]
-    return {"loss": log[0]["loss"], "seconds": step_seconds, "peak": peak, "start": seconds - sum(step_seconds)}
+    return {"loss": log[0]["loss"], "seconds": step_seconds, "peak": peak - idle, "start": seconds - sum(step_seconds)}
 
 
 def theirs(job):
     output, _, peak = measured([sys.executable, __file__, "--peer", job])
-    return {**json.loads(output.splitlines()[-1]), "peak": peak}
+    told = json.loads(output.splitlines()[-1])
+    return {**told, "peak": peak - told["idle"]}
 
 
 def peer(job):
@@ -150,6 +154,7 @@ def peer(job):
     import peft
 
     job = json.loads(pathlib.Path(job).read_text())
+    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     pure, low = job["policy"] == "pure", job["dtype"] == "bfloat16"
@@ -181,7 +186,7 @@ def peer(job):
         optimizer.zero_grad()
         losses.append(loss.item())
         seconds.append(time.perf_counter() - start)
-    print(json.dumps({"loss": losses[0], "seconds": seconds}))
+    print(json.dumps({"loss": losses[0], "seconds": seconds, "idle": idle}))
 
 
 # ---- The roof, and what a step has to compute ----

@@ -20,12 +20,16 @@ def rows(name):
 
 
 class TinyCorpus(unittest.TestCase):
-    def test_the_evaluation_text_is_the_one_the_script_writes(self):
+    def assert_written(self, name, *arguments):
         with tempfile.TemporaryDirectory() as folder:
-            made = pathlib.Path(folder) / "text.jsonl"
-            with mock.patch.object(sys, "argv", ["", str(made), "--seed", "7", "--megabytes", "0.1"]):
+            made = pathlib.Path(folder) / name
+            with mock.patch.object(sys, "argv", ["", str(made), *arguments]):
                 make_tiny_corpus.main()
-            self.assertEqual(made.read_bytes(), (ROOT / "data/tiny_text.jsonl").read_bytes())
+            self.assertEqual(made.read_bytes(), (ROOT / "data" / name).read_bytes())
+
+    def test_the_bundled_texts_are_the_ones_the_script_writes(self):
+        self.assert_written("tiny_text.jsonl", "--seed", "7", "--megabytes", "0.1")
+        self.assert_written("tiny_chat.json", "--seed", "8", "--pairs", "150")
 
     def test_the_tokenizer_is_the_one_the_script_writes(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -226,6 +226,12 @@ WrittenFile OutputFile::finish() {
   return written_;
 }
 
+FileToWrite text_file(std::string name, std::string text) {
+  const uint64_t size = text.size();
+  return {std::move(name), size,
+          [text = std::move(text)](OutputFile& file) { file.append(as_bytes(text)); }};
+}
+
 WrittenFile write_file_durably(const std::string& path, uint64_t expected_size,
                                const FileProducer& produce, IoCalls& io) {
   const std::filesystem::path target(path);
@@ -251,6 +257,47 @@ WrittenFile write_file_durably(const std::string& path, uint64_t expected_size,
 WrittenFile write_file_durably(const std::string& path, ByteSpan bytes, IoCalls& io) {
   return write_file_durably(
       path, bytes.size(), [&](OutputFile& file) { file.append(bytes); }, io);
+}
+
+AppendFile::AppendFile(const OutputDirectory& directory, std::string name)
+    : directory_(directory), name_(std::move(name)) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  IoCalls& io = directory_.io();
+  fd_ = patiently([&] { return io.open(directory_.fd(), name_.c_str(), kFlags, 0666); });
+  if (fd_ < 0) fail_write(directory_.shown(name_), "open", errno, directory_.fd(), 0);
+  try {
+    directory_.sync();  // or a new file would be nameless after a loss of power
+  } catch (...) {
+    io.close(fd_);  // the destructor does not run after a throw from here
+    throw;
+  }
+}
+
+// What mattered was synced, and that reported its failure.
+AppendFile::~AppendFile() { directory_.io().close(fd_); }
+
+void AppendFile::flush() {
+  size_t done = 0;
+  while (done < pending_.size()) {
+    const ssize_t count = patiently(
+        [&] { return directory_.io().write(fd_, pending_.data() + done, pending_.size() - done); });
+    if (count <= 0) {
+      const int cause = count == 0 ? ENOSPC : errno;
+      pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(done));
+      fail_write(directory_.shown(name_), "write", cause, directory_.fd(), pending_.size());
+    }
+    done += static_cast<size_t>(count);
+  }
+  pending_.clear();
+}
+
+void AppendFile::sync() {
+  flush();
+  // As above: after a failure the pages may be gone, and a second fsync would not know.
+  if (sync_error_ == 0 && patiently([&] { return directory_.io().fsync(fd_); }) != 0)
+    sync_error_ = errno;
+  if (sync_error_ != 0)
+    fail_write(directory_.shown(name_), "fsync", sync_error_, directory_.fd(), 0);
 }
 
 void make_directories(const std::string& path, IoCalls& io) {

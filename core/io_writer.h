@@ -113,12 +113,43 @@ class OutputFile {
 
 using FileProducer = std::function<void(OutputFile&)>;
 
+/// A file to be written. The producer owns what it writes, so that it may run later.
+struct FileToWrite {
+  std::string name;
+  uint64_t size = 0;  // announced, so that a full disk shows first; 0 = not known
+  FileProducer produce;
+};
+FileToWrite text_file(std::string name, std::string text);
+
 /// Replaces `path` as one event: temporary sibling, fsync, rename, fsync of the folder. Whatever
 /// happens, the old or the new file is there whole. A link at `path` is replaced, not followed.
 WrittenFile write_file_durably(const std::string& path, uint64_t expected_size,
                                const FileProducer& produce, IoCalls& io = IoCalls::system());
 WrittenFile write_file_durably(const std::string& path, ByteSpan bytes,
                                IoCalls& io = IoCalls::system());
+
+/// A file that only grows, at its end, for as long as it lives. What flush() has handed to the
+/// kernel survives the end of the process; only sync() makes it survive the machine's. A failure is
+/// exit code 74 and loses nothing: what is left goes out first with the next flush, so that a
+/// caller who waits for space finds no torn line. After a crash the last line may be torn.
+class AppendFile {
+ public:
+  AppendFile(const OutputDirectory& directory, std::string name);
+  AppendFile(const AppendFile&) = delete;
+  AppendFile& operator=(const AppendFile&) = delete;
+  ~AppendFile();
+
+  void put(ByteSpan bytes) { pending_.insert(pending_.end(), bytes.begin(), bytes.end()); }
+  void flush();
+  void sync();
+
+ private:
+  const OutputDirectory& directory_;
+  std::string name_;
+  int fd_ = -1;
+  int sync_error_ = 0;
+  std::vector<std::byte> pending_;
+};
 
 /// mkdir -p, each new entry fsynced into its parent.
 void make_directories(const std::string& path, IoCalls& io = IoCalls::system());

@@ -1,5 +1,6 @@
 // Compiled once per instruction set, with ISOGRID_ISA naming the namespace.
 #include "kernels/attention.h"
+#include "kernels/intrinsics.h"
 
 namespace isogrid::kernels::ISOGRID_ISA {
 namespace {

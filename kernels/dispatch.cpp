@@ -1,15 +1,19 @@
 #include "kernels/attention.h"
 #include "kernels/cpu_features.h"
+#include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/matvec.h"
+#include "kernels/optimizer.h"
 
 namespace isogrid::kernels {
 
 #define ISOGRID_DECLARE_TABLES(isa)                  \
   namespace isa {                                    \
   extern const AttentionKernels attention_table;     \
+  extern const DropoutKernels dropout_table;         \
   extern const ElementwiseKernels elementwise_table; \
   extern const MatvecKernels matvec_table;           \
+  extern const OptimizerKernels optimizer_table;     \
   }
 ISOGRID_DECLARE_TABLES(baseline)
 #if defined(__x86_64__)
@@ -30,6 +34,12 @@ const ElementwiseKernels& elementwise_kernels() { return elementwise_kernels(bes
 
 const MatvecKernels& matvec_kernels(Isa isa) { return ISOGRID_PICK(isa, matvec_table); }
 const MatvecKernels& matvec_kernels() { return matvec_kernels(best_isa()); }
+
+const DropoutKernels& dropout_kernels(Isa isa) { return ISOGRID_PICK(isa, dropout_table); }
+const DropoutKernels& dropout_kernels() { return dropout_kernels(best_isa()); }
+
+const OptimizerKernels& optimizer_kernels(Isa isa) { return ISOGRID_PICK(isa, optimizer_table); }
+const OptimizerKernels& optimizer_kernels() { return optimizer_kernels(best_isa()); }
 
 const AttentionKernels& attention_kernels(Isa isa) { return ISOGRID_PICK(isa, attention_table); }
 const AttentionKernels& attention_kernels() { return attention_kernels(best_isa()); }

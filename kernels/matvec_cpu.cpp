@@ -1,4 +1,5 @@
 // Compiled once per instruction set, with ISOGRID_ISA naming the namespace.
+#include "kernels/intrinsics.h"
 #include "kernels/matvec.h"
 
 namespace isogrid::kernels::ISOGRID_ISA {

@@ -1,33 +1,15 @@
 // Every kernel, compiled for every instruction set this processor has, against plain loops in
 // double.
-#include <gtest/gtest.h>
-
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "kernels/attention.h"
 #include "kernels/elementwise.h"
 #include "kernels/matvec.h"
+#include "tests/kernels/instruction_set.h"
 
 namespace isogrid::kernels {
 namespace {
-
-class InstructionSetTest : public testing::TestWithParam<Isa> {
- protected:
-  void SetUp() override {
-    if (GetParam() > best_isa()) GTEST_SKIP() << "this processor lacks the instruction set";
-  }
-
-  std::vector<float> random(size_t count) {
-    std::normal_distribution<float> normal;
-    std::vector<float> values(count);
-    for (float& value : values) value = normal(engine_);
-    return values;
-  }
-
-  std::mt19937 engine_{11};
-};
 
 void expect_near(const std::vector<float>& got, const std::vector<double>& wanted) {
   ASSERT_EQ(got.size(), wanted.size());
@@ -175,8 +157,7 @@ TEST_P(InstructionSetTest, Attention) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, InstructionSetTest,
-                         testing::Values(Isa::baseline, Isa::avx2, Isa::avx512));
+INSTANTIATE_TEST_SUITE_P(All, InstructionSetTest, kEveryIsa);
 
 }  // namespace
 }  // namespace isogrid::kernels

@@ -16,9 +16,9 @@ std::span<const Command> commands() {
   // clang-format off
   static const Command table[] = {
       {"train", "fine-tune a model as a config says", "", 0, 0,
-       {"config"}, Groups::all(), nullptr},
+       {"config"}, Groups::all(), run_train},
       {"prepare", "tokenise the data ahead of a run", "", 0, 0,
-       {"config", "json"}, data_use, nullptr},
+       {"config", "json"}, data_use, run_prepare},
       {"plan", "memory, steps and tokens of a run, without starting it", "", 0, 0,
        {"config", "json"}, Groups::all(), nullptr},
       {"generate", "continue a prompt", "", 0, 0,

@@ -64,13 +64,6 @@ class Staging {
 
 }  // namespace
 
-CheckpointFile text_file(std::string name, std::string text) {
-  const uint64_t size = text.size();
-  return {.name = std::move(name),
-          .size = size,
-          .produce = [text = std::move(text)](OutputFile& file) { file.append(as_bytes(text)); }};
-}
-
 CheckpointStore::CheckpointStore(const OutputDirectory& run, std::string run_id)
     : run_(run), run_id_(std::move(run_id)) {}
 

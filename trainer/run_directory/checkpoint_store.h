@@ -11,14 +11,8 @@
 
 namespace isogrid {
 
-/// One file of a checkpoint. The producer owns what it writes (a snapshot), so that training may go
-/// on meanwhile.
-struct CheckpointFile {
-  std::string name;
-  uint64_t size = 0;  // announced, so that a full disk shows first; 0 = not known
-  FileProducer produce;
-};
-CheckpointFile text_file(std::string name, std::string text);
+/// One file of a checkpoint. Its producer owns a snapshot, so that training may go on meanwhile.
+using CheckpointFile = FileToWrite;
 
 /// The checkpoint-<step> folders of one run. The listing is the truth: there is no pointer to a
 /// newest one that could go stale. Whoever uses it holds the folder's lock.

@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "core/error.h"
+#include "core/format.h"
 #include "models/score.h"
 
 namespace isogrid {
@@ -85,6 +87,24 @@ MemoryPlan plan_memory(const RunSizes& s, bool recomputes) {
   };
   std::erase_if(plan.parts, [](const auto& part) { return part.second == 0; });
   return plan;
+}
+
+MemoryPlan memory_plan_that_fits(const RunConfig& config, const RunSizes& sizes,
+                                 int64_t available) {
+  const std::string& wish = config.training.gradient_checkpointing;
+  const MemoryPlan plain = plan_memory(sizes, /*recomputes=*/false);
+  const MemoryPlan saving = plan_memory(sizes, /*recomputes=*/true);
+  const MemoryPlan& chosen =
+      wish == "true" || (wish == "auto" && plain.total() > available) ? saving : plain;
+  if (chosen.total() <= available) return chosen;
+  const std::string more = chosen.recomputes ? "" : "gradient_checkpointing: true, ";
+  fail(ExitCode::memory, "this run would need ", human_bytes(static_cast<uint64_t>(chosen.total())),
+       " of memory, and ", human_bytes(static_cast<uint64_t>(available)),
+       " are free. What helps: ", more,
+       "a smaller per_device_train_batch_size (with more gradient_accumulation_steps the result is "
+       "the same), a smaller cutoff_len, bf16: true",
+       config.finetuning.finetuning_type == "lora" ? ""
+                                                   : ", optim: adamw_8bit, finetuning_type: lora");
 }
 
 int64_t available_memory() {

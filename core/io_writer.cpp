@@ -8,7 +8,9 @@
 #include <filesystem>
 #include <utility>
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -21,34 +23,31 @@ namespace isogrid {
 namespace {
 
 constexpr size_t kWriteBuffer = 256 * 1024;
-constexpr int kMaxInterrupts = 1000;  // a call that is interrupted for ever is a broken one
-
-/// Repeats a call that a signal interrupted. Not for close: its descriptor is gone either way.
-template <typename Call>
-auto patiently(Call call) {
-  auto result = call();
-  for (int i = 0; result == -1 && errno == EINTR && i < kMaxInterrupts; ++i) result = call();
-  return result;
-}
 
 std::string free_space(int fd) {
-  struct statvfs status {};
-  if (fd < 0 || fstatvfs(fd, &status) != 0) return "unknown space";
-  return human_bytes(static_cast<uint64_t>(status.f_bavail) * status.f_frsize);
+  const int64_t bytes = fd < 0 ? -1 : IoCalls::system().free_bytes(fd);
+  return bytes < 0 ? "unknown space" : human_bytes(static_cast<uint64_t>(bytes));
 }
 
-[[noreturn]] void fail_write(const std::string& path, const char* what, int cause, int directory,
-                             uint64_t needed) {
-  const std::string size = needed > 0 ? concat(human_bytes(needed), " needed, ") : "";
-  fail(ExitCode::io, path, ": cannot be written, ", what, ": ", std::strerror(cause), "; ", size,
-       free_space(directory), " free");
+bool reservation_unsupported(int cause) {
+  return cause == EOPNOTSUPP || cause == ENOSYS || cause == EINVAL;
 }
 
-std::string path_in(const OutputDirectory& directory, const std::string& name) {
-  return (std::filesystem::path(directory.path()) / name).string();
+/// The names in a folder other than itself and its parent; an unreadable folder seems empty.
+std::vector<std::string> entries_of(int fd) {
+  std::vector<std::string> names;
+  DIR* listing = ::fdopendir(::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (listing == nullptr) return names;
+  while (const dirent* entry = ::readdir(listing))
+    if (const std::string_view name = entry->d_name; name != "." && name != "..")
+      names.emplace_back(name);
+  ::closedir(listing);
+  return names;
 }
 
-std::string nonce() {
+}  // namespace
+
+std::string random_name_part() {
   uint64_t value = 0;
   if (getrandom(&value, sizeof value, GRND_NONBLOCK) != sizeof value)
     value = static_cast<uint64_t>(getpid());
@@ -57,11 +56,11 @@ std::string nonce() {
   return text.data();
 }
 
-bool reservation_unsupported(int cause) {
-  return cause == EOPNOTSUPP || cause == ENOSYS || cause == EINVAL;
+void fail_write(const std::string& path, const char* what, int cause, int fd, uint64_t needed) {
+  const std::string size = needed > 0 ? concat(human_bytes(needed), " needed, ") : "";
+  fail(ExitCode::io, path, ": cannot be written, ", what, ": ", std::strerror(cause), "; ", size,
+       free_space(fd), " free");
 }
-
-}  // namespace
 
 int IoCalls::open(int directory, const char* name, int flags, mode_t mode) {
   return ::openat(directory, name, flags, mode);
@@ -84,6 +83,13 @@ int IoCalls::mkdir(int directory, const char* name, mode_t mode) {
 int IoCalls::unlink(int directory, const char* name, int flags) {
   return ::unlinkat(directory, name, flags);
 }
+int IoCalls::truncate(int fd, uint64_t size) { return ::ftruncate(fd, static_cast<off_t>(size)); }
+int IoCalls::flock(int fd, int operation) { return ::flock(fd, operation); }
+int64_t IoCalls::free_bytes(int fd) {
+  struct statvfs status {};
+  if (::fstatvfs(fd, &status) != 0) return -1;
+  return static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
+}
 
 IoCalls& IoCalls::system() {
   static IoCalls calls;
@@ -96,6 +102,13 @@ OutputDirectory::OutputDirectory(const std::string& path, IoCalls& io) : path_(p
   if (fd_ < 0) fail_write(path_, "open", errno, -1, 0);
 }
 
+OutputDirectory::OutputDirectory(const OutputDirectory& parent, const std::string& name)
+    : path_(parent.shown(name)), io_(parent.io_) {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  fd_ = patiently([&] { return io_.open(parent.fd_, name.c_str(), kFlags, 0); });
+  if (fd_ < 0) fail_write(path_, "open", errno, parent.fd_, 0);
+}
+
 // Nothing was written through this handle, so its close has nothing to report.
 OutputDirectory::~OutputDirectory() { io_.close(fd_); }
 
@@ -105,21 +118,56 @@ void OutputDirectory::sync() const {
   if (errno != EINVAL && errno != EOPNOTSUPP) fail_write(path_, "fsync", errno, fd_, 0);
 }
 
+std::string OutputDirectory::shown(const std::string& name) const {
+  return (std::filesystem::path(path_) / name).string();
+}
+
+void OutputDirectory::make(const std::string& name) const {
+  if (patiently([&] { return io_.mkdir(fd_, name.c_str(), 0777); }) != 0)
+    fail_write(shown(name), "mkdir", errno, fd_, 0);
+}
+
+void OutputDirectory::move(const std::string& from, const std::string& to) const {
+  if (patiently([&] { return io_.rename_no_replace(fd_, from.c_str(), to.c_str()); }) == 0) return;
+  int cause = errno;
+  if (cause == EINVAL || cause == ENOSYS || cause == EOPNOTSUPP) {
+    // A file system without the flag: whoever may write here holds the lock, so looking is enough.
+    struct stat status {};
+    if (::fstatat(fd_, to.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0)
+      fail_write(shown(to), "rename", EEXIST, fd_, 0);
+    if (patiently([&] { return io_.rename(fd_, from.c_str(), to.c_str()); }) == 0) return;
+    cause = errno;
+  }
+  fail_write(shown(to), "rename", cause, fd_, 0);
+}
+
+bool OutputDirectory::remove(const std::string& name) const {
+  if (patiently([&] { return io_.unlink(fd_, name.c_str(), 0); }) == 0 || errno == ENOENT)
+    return true;
+  if (errno != EISDIR && errno != EPERM) return false;  // POSIX says EPERM for a folder
+  try {
+    const OutputDirectory folder(*this, name);
+    for (const std::string& entry : entries_of(folder.fd_)) folder.remove(entry);
+  } catch (const Error&) {
+    return false;
+  }
+  return patiently([&] { return io_.unlink(fd_, name.c_str(), AT_REMOVEDIR); }) == 0;
+}
+
 OutputFile::OutputFile(const OutputDirectory& directory, std::string name, uint64_t expected_size)
     : directory_(directory), name_(std::move(name)), expected_size_(expected_size) {
   constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   IoCalls& io = directory_.io();
   buffer_.reserve(kWriteBuffer);
   fd_ = patiently([&] { return io.open(directory_.fd(), name_.c_str(), kFlags, 0666); });
-  if (fd_ < 0)
-    fail_write(path_in(directory_, name_), "open", errno, directory_.fd(), expected_size_);
+  if (fd_ < 0) fail_write(directory_.shown(name_), "open", errno, directory_.fd(), expected_size_);
   if (expected_size_ == 0) return;
   if (patiently([&] { return io.fallocate(fd_, expected_size_); }) == 0) return;
   const int cause = errno;
   if (reservation_unsupported(cause)) return;
   io.close(fd_);  // the destructor does not run after a throw from here
   io.unlink(directory_.fd(), name_.c_str(), 0);
-  fail_write(path_in(directory_, name_), "fallocate", cause, directory_.fd(), expected_size_);
+  fail_write(directory_.shown(name_), "fallocate", cause, directory_.fd(), expected_size_);
 }
 
 OutputFile::~OutputFile() {
@@ -152,8 +200,8 @@ void OutputFile::write_out(ByteSpan bytes) {
       const ssize_t count =
           patiently([&] { return directory_.io().write(fd_, piece.data(), piece.size()); });
       if (count <= 0)
-        fail_write(path_in(directory_, name_), "write", count == 0 ? ENOSPC : errno,
-                   directory_.fd(), std::max(expected_size_, written_.bytes));
+        fail_write(directory_.shown(name_), "write", count == 0 ? ENOSPC : errno, directory_.fd(),
+                   std::max(expected_size_, written_.bytes));
       piece = piece.subspan(static_cast<size_t>(count));
     }
   }
@@ -161,7 +209,7 @@ void OutputFile::write_out(ByteSpan bytes) {
 
 WrittenFile OutputFile::finish() {
   IoCalls& io = directory_.io();
-  const std::string path = path_in(directory_, name_);
+  const std::string path = directory_.shown(name_);
   write_out(buffer_);
   buffer_.clear();
   if (expected_size_ != 0 && written_.bytes != expected_size_)
@@ -178,6 +226,12 @@ WrittenFile OutputFile::finish() {
   return written_;
 }
 
+FileToWrite text_file(std::string name, std::string text) {
+  const uint64_t size = text.size();
+  return {std::move(name), size,
+          [text = std::move(text)](OutputFile& file) { file.append(as_bytes(text)); }};
+}
+
 WrittenFile write_file_durably(const std::string& path, uint64_t expected_size,
                                const FileProducer& produce, IoCalls& io) {
   const std::filesystem::path target(path);
@@ -187,7 +241,7 @@ WrittenFile write_file_durably(const std::string& path, uint64_t expected_size,
   const std::filesystem::path parent = target.parent_path();
   const OutputDirectory directory(parent.empty() ? "." : parent.string(), io);
   // NAME_MAX is 255 bytes; the target's name is only there for people.
-  const std::string temporary = concat(".", name.substr(0, 200), ".tmp-", nonce());
+  const std::string temporary = concat(".", name.substr(0, 200), ".tmp-", random_name_part());
   OutputFile file(directory, temporary, expected_size);
   produce(file);
   const WrittenFile written = file.finish();
@@ -203,6 +257,47 @@ WrittenFile write_file_durably(const std::string& path, uint64_t expected_size,
 WrittenFile write_file_durably(const std::string& path, ByteSpan bytes, IoCalls& io) {
   return write_file_durably(
       path, bytes.size(), [&](OutputFile& file) { file.append(bytes); }, io);
+}
+
+AppendFile::AppendFile(const OutputDirectory& directory, std::string name)
+    : directory_(directory), name_(std::move(name)) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  IoCalls& io = directory_.io();
+  fd_ = patiently([&] { return io.open(directory_.fd(), name_.c_str(), kFlags, 0666); });
+  if (fd_ < 0) fail_write(directory_.shown(name_), "open", errno, directory_.fd(), 0);
+  try {
+    directory_.sync();  // or a new file would be nameless after a loss of power
+  } catch (...) {
+    io.close(fd_);  // the destructor does not run after a throw from here
+    throw;
+  }
+}
+
+// What mattered was synced, and that reported its failure.
+AppendFile::~AppendFile() { directory_.io().close(fd_); }
+
+void AppendFile::flush() {
+  size_t done = 0;
+  while (done < pending_.size()) {
+    const ssize_t count = patiently(
+        [&] { return directory_.io().write(fd_, pending_.data() + done, pending_.size() - done); });
+    if (count <= 0) {
+      const int cause = count == 0 ? ENOSPC : errno;
+      pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(done));
+      fail_write(directory_.shown(name_), "write", cause, directory_.fd(), pending_.size());
+    }
+    done += static_cast<size_t>(count);
+  }
+  pending_.clear();
+}
+
+void AppendFile::sync() {
+  flush();
+  // As above: after a failure the pages may be gone, and a second fsync would not know.
+  if (sync_error_ == 0 && patiently([&] { return directory_.io().fsync(fd_); }) != 0)
+    sync_error_ = errno;
+  if (sync_error_ != 0)
+    fail_write(directory_.shown(name_), "fsync", sync_error_, directory_.fd(), 0);
 }
 
 void make_directories(const std::string& path, IoCalls& io) {

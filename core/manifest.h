@@ -7,6 +7,7 @@
 
 #include "core/hash.h"
 #include "core/input_directory.h"
+#include "core/json_fwd.h"
 
 namespace isogrid {
 
@@ -21,9 +22,14 @@ struct Manifest {
   std::map<std::string, File> files;
 };
 
-/// `{"format_version": 1, "files": {"name": {"bytes": N, "sha256": "..."}}}` and further keys that
-/// other parts own. A newer major version, or a name that is not plain, is refused (65).
-Manifest parse_manifest(std::string_view text, const std::string& name);
+/// `{"format_version": 1, <facts>, "files": {"name": {"bytes": N, "sha256": "..."}},
+/// "manifest_sha256": "..."}`. The last is the hash of every byte of the text before its digits, so
+/// no bit of a manifest changes unseen. `facts` is an object of keys that other parts own.
+std::string manifest_text(const Manifest& manifest, const Json& facts);
+
+/// Refuses (65) a newer major version, a name that is not plain, and a text that is not the one
+/// its own hash was made of. `facts`, where given, receives the whole object.
+Manifest parse_manifest(std::string_view text, const std::string& name, Json* facts = nullptr);
 
 /// One line for each file that is missing, extra, of another size or of another hash.
 std::vector<std::string> manifest_problems(const Manifest& manifest, const InputDirectory& folder);

@@ -31,6 +31,9 @@ enum class Purpose : uint32_t {
   row_order = 3,
   dropout = 4,
   embedding_noise = 5,
+  held_out_rows = 6,
+  dataset_mix = 7,
+  resampling = 8,
 };
 
 /// Random numbers without state worth saving: draw number n of the stream
@@ -40,6 +43,11 @@ class Rng {
   Rng(uint64_t seed, Purpose purpose, std::initializer_list<uint64_t> coordinates = {})
       : key_(fold(words(seed), static_cast<uint32_t>(purpose), 0)) {
     for (const uint64_t coordinate : coordinates) key_ = fold(key_, coordinate, 1);
+  }
+
+  /// The stream `coordinate` below the one of `key`, as the constructor's last coordinate makes it.
+  static constexpr PhiloxKey below(PhiloxKey key, uint64_t coordinate) {
+    return fold(key, coordinate, 1);
   }
 
   /// Kernels draw in any order from (key, block number); word i of block n is draw 4n + i.

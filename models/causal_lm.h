@@ -30,6 +30,9 @@ struct CausalLm {
   std::shared_ptr<WeightSource> head;  // [vocabulary, hidden]; the embedding itself when tied
   at::ScalarType compute = at::kFloat;
   at::Device device = at::kCPU;
+  /// Blocks below this one hold nothing that trains, nor does the embedding: no graph is kept for
+  /// them. -1: the graph begins at the embedding. See find_trained_depth().
+  int64_t graph_from = -1;
 
   /// The one list of tensors, under the names of the published checkpoint. A tied head is the
   /// embedding and appears once.
@@ -39,12 +42,26 @@ struct CausalLm {
 /// The structure for a config, every tensor on the meta device until weights are loaded.
 CausalLm build_model(const DecoderConfig& config);
 
+/// Sets graph_from by what requires a gradient. To be called when that has changed.
+void find_trained_depth(CausalLm& model);
+
+/// Every linear of the blocks, under its name in the published checkpoint.
+void visit_linears(CausalLm& model,
+                   const std::function<void(const std::string& name, Linear& linear)>& visitor);
+
+/// What a training pass has beyond an ordinary one.
+struct TrainingPass {
+  const TrainingNoise* noise = nullptr;
+  bool recompute_blocks = false;  // keep only what enters each block, run it again in backward
+};
+
 /// input_ids int64 [tokens], documents laid end to end as `layout` says. Returns the normed hidden
 /// states [tokens, hidden]; logits are their product with `head`, which the caller makes in
-/// chunks of the rows it needs. With grad mode on, a graph is kept for backward(); the model and
-/// the layout must outlive it. With `slots.cache` the tokens are appended to the cache.
+/// chunks of the rows it needs. With grad mode on, a graph is kept for backward(); the model, the
+/// layout and the noise must outlive it. With `slots.cache` the tokens are appended to the cache.
 at::Tensor forward_hidden(const CausalLm& model, const at::Tensor& input_ids,
-                          const TokenLayout& layout, const CacheSlots& slots = {});
+                          const TokenLayout& layout, const CacheSlots& slots = {},
+                          const TrainingPass& training = {});
 
 /// rows [n, hidden] -> logits [n, vocabulary] in the compute type.
 at::Tensor head_logits(const CausalLm& model, const at::Tensor& rows);

@@ -60,16 +60,35 @@ void remove_stale(const std::string& directory, const std::string& stem,
 
 }  // namespace
 
+namespace {
+
+/// Bit for bit; the file is opened now, so that it is still the one that was read.
+FileToWrite copied_file(const ModelFolder& source, const std::string& name) {
+  const auto file =
+      std::make_shared<const MappedFile>(source.files->open(name), source.files->shown(name));
+  return {name, file->bytes().size(), [file](OutputFile& out) { out.append(file->bytes()); }};
+}
+
+}  // namespace
+
+std::vector<FileToWrite> plan_tokenizer_files(const ModelFolder& source) {
+  std::vector<FileToWrite> files;
+  for (const std::string& name : source.tokenizer_files) files.push_back(copied_file(source, name));
+  return files;
+}
+
+std::vector<FileToWrite> plan_model_folder_files(const ModelFolder& source, const Json& config) {
+  std::vector<FileToWrite> files = plan_tokenizer_files(source);
+  if (source.generation_config) files.push_back(copied_file(source, "generation_config.json"));
+  files.push_back(text_file("config.json", dump_json(config)));
+  return files;
+}
+
 void write_model_folder_files(const ModelFolder& source, const Json& config,
                               const std::string& directory, IoCalls& io) {
   make_directories(directory, io);
-  write_file_durably(in_folder(directory, "config.json"), as_bytes(dump_json(config)), io);
-  std::vector<std::string> copied = source.tokenizer_files;
-  if (source.generation_config) copied.push_back("generation_config.json");
-  for (const std::string& name : copied) {
-    const MappedFile file(source.files->open(name), source.files->shown(name));
-    write_file_durably(in_folder(directory, name), file.bytes(), io);
-  }
+  for (const FileToWrite& file : plan_model_folder_files(source, config))
+    write_file_durably(in_folder(directory, file.name), file.size, file.produce, io);
 }
 
 std::vector<std::vector<TensorEntry>> plan_shards(std::vector<TensorEntry> tensors,
@@ -88,33 +107,45 @@ std::vector<std::vector<TensorEntry>> plan_shards(std::vector<TensorEntry> tenso
   return shards;
 }
 
-std::vector<std::string> write_weights(const std::string& directory,
-                                       std::vector<TensorEntry> tensors,
-                                       const TensorProducer& produce, double max_gigabytes,
-                                       const std::string& stem, IoCalls& io) {
+std::vector<FileToWrite> plan_weight_files(std::vector<TensorEntry> tensors,
+                                           const TensorProducer& produce, double max_gigabytes,
+                                           const std::string& stem) {
   const auto max_bytes = static_cast<uint64_t>(std::clamp(max_gigabytes, 1e-9, 9e9) * 1e9);
-  make_directories(directory, io);
   auto shards = plan_shards(std::move(tensors), max_bytes);
   const bool single = shards.size() == 1;
+  std::vector<FileToWrite> files;
   std::map<std::string, std::string> file_of;
-  std::vector<std::string> written;
   uint64_t total = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name =
         single ? stem + ".safetensors" : shard_name(stem, i + 1, shards.size());
-    const SafetensorsLayout layout = plan_safetensors(std::move(shards[i]));
-    write_safetensors(in_folder(directory, name), layout, produce, io);
+    SafetensorsLayout layout = plan_safetensors(std::move(shards[i]));
     for (const TensorEntry& entry : layout.tensors) {
       total += entry.bytes();
       if (!file_of.emplace(entry.name, name).second)
         fail(ExitCode::internal, "tensor '", entry.name, "' would be stored twice");
     }
-    written.push_back(name);
+    const uint64_t size = layout.file_size;
+    files.push_back({name, size, [layout = std::move(layout), produce](OutputFile& file) {
+                       append_safetensors(file, layout, produce);
+                     }});
   }
-  if (!single) {
-    written.push_back(stem + ".safetensors.index.json");
-    const std::string index = dump_json(weight_index_json(file_of, total));
-    write_file_durably(in_folder(directory, written.back()), as_bytes(index), io);
+  if (!single)
+    files.push_back(
+        text_file(stem + ".safetensors.index.json", dump_json(weight_index_json(file_of, total))));
+  return files;
+}
+
+std::vector<std::string> write_weights(const std::string& directory,
+                                       std::vector<TensorEntry> tensors,
+                                       const TensorProducer& produce, double max_gigabytes,
+                                       const std::string& stem, IoCalls& io) {
+  make_directories(directory, io);
+  std::vector<std::string> written;
+  for (const FileToWrite& file :
+       plan_weight_files(std::move(tensors), produce, max_gigabytes, stem)) {
+    write_file_durably(in_folder(directory, file.name), file.size, file.produce, io);
+    written.push_back(file.name);
   }
   remove_stale(directory, stem, written, io);
   return written;

@@ -19,6 +19,18 @@ void write_model_folder_files(const ModelFolder& source, const Json& config,
 std::vector<std::vector<TensorEntry>> plan_shards(std::vector<TensorEntry> tensors,
                                                   uint64_t max_bytes);
 
+/// The files write_weights() makes, to be written together with others.
+std::vector<FileToWrite> plan_weight_files(std::vector<TensorEntry> tensors,
+                                           const TensorProducer& produce, double max_gigabytes,
+                                           const std::string& stem = "model");
+
+/// config.json with every key it came with, generation_config.json and the tokenizer's files bit
+/// for bit from `source`.
+std::vector<FileToWrite> plan_model_folder_files(const ModelFolder& source, const Json& config);
+
+/// The tokenizer's files alone.
+std::vector<FileToWrite> plan_tokenizer_files(const ModelFolder& source);
+
 /// Writes <stem>.safetensors or, where `max_gigabytes` (10^9 bytes) asks for several files,
 /// <stem>-00001-of-0000K.safetensors and <stem>.safetensors.index.json. Files of the same stem
 /// that an earlier write left are removed when the new ones are in place.

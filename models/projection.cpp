@@ -61,57 +61,143 @@ at::Tensor apply_weight(const at::Tensor& x, const at::Tensor& weight, const at:
   return bias.defined() ? y.add_(bias) : y;
 }
 
+at::Tensor detached_bias(const Linear& linear) {
+  return linear.bias.defined() ? linear.bias.detach() : linear.bias;
+}
+
+at::Tensor compute_weight(const Linear& linear, const at::Tensor& like) {
+  return whole_weight(*linear.weight, like.scalar_type(), like.device());
+}
+
+/// magnitude / length of every row.
+at::Tensor row_factor(const Adapter& adapter) {
+  return adapter.magnitude.detach().to(adapter.lengths.scalar_type()) / adapter.lengths;
+}
+
+/// The product with the changed weight before its rows are brought to their length.
+at::Tensor changed_product(const Linear& linear, const at::Tensor& weight,
+                           const AdapterInputs& adapted, size_t i) {
+  at::Tensor product = apply_weight(adapted.dropped[i], weight, {}, {});
+  return product.addmm_(adapted.inner[i], linear.adapter->b.detach().t());
+}
+
+/// DoRA: what the adapter changes is scaled row by row; dropout touches only that part.
+at::Tensor dora_forward(const Linear& linear, const at::Tensor& weight, const at::Tensor& input,
+                        const AdapterInputs& adapted, size_t i, const at::Tensor& onto) {
+  const at::Tensor factor = row_factor(*linear.adapter).to(input.scalar_type());
+  at::Tensor y = changed_product(linear, weight, adapted, i).mul_(factor);
+  if (!adapted.dropped[i].is_same(input))
+    y.add_(apply_weight(input, weight, {}, {}))
+        .sub_(apply_weight(adapted.dropped[i], weight, {}, {}));
+  if (linear.bias.defined()) y.add_(linear.bias.detach());
+  return onto.defined() ? y.add_(onto) : y;
+}
+
 variable_list project_forward(const Projection& projection, const at::Tensor& x,
-                              const at::Tensor& up, const at::Tensor& onto) {
+                              const at::Tensor& up, const at::Tensor& onto,
+                              const TrainingNoise* noise) {
+  const at::NoGradGuard no_grad;
   const at::Tensor input = run_prologue(projection, x, up);
+  const AdapterInputs adapted = adapter_inputs(projection.linears, input, noise);
   variable_list outputs;
   outputs.reserve(projection.linears.size());
-  for (const Linear& linear : projection.linears)
-    outputs.push_back(
-        apply_weight(input, whole_weight(*linear.weight, input.scalar_type(), input.device()),
-                     linear.bias.defined() ? linear.bias.detach() : linear.bias, onto));
+  for (size_t i = 0; i < projection.linears.size(); ++i) {
+    const Linear& linear = projection.linears[i];
+    const at::Tensor weight = compute_weight(linear, input);
+    if (linear.adapter && linear.adapter->magnitude.defined()) {
+      outputs.push_back(dora_forward(linear, weight, input, adapted, i, onto));
+      continue;
+    }
+    at::Tensor y = apply_weight(input, weight, detached_bias(linear), onto);
+    if (linear.adapter) y.addmm_(adapted.inner[i], linear.adapter->b.detach().t());
+    outputs.push_back(std::move(y));
+  }
   return outputs;
+}
+
+at::Tensor column_sums(const at::Tensor& x) {
+  return x.scalar_type() == at::kDouble ? x.sum(0) : x.sum(0, false, at::kFloat);
 }
 
 /// Adds the gradients of one linear's weight and bias.
 void accumulate_linear(const Linear& linear, const at::Tensor& input, const at::Tensor& dy) {
   if (linear.weight->trains()) linear.weight->accumulate(at::mm(dy.t(), input));
   at::Tensor bias = linear.bias;
-  if (bias.defined() && bias.requires_grad())
-    add_gradient(bias, dy.scalar_type() == at::kDouble ? dy.sum(0) : dy.sum(0, false, at::kFloat));
+  if (bias.defined() && bias.requires_grad()) add_gradient(bias, column_sums(dy));
+}
+
+/// Adds the magnitude's gradient and returns that of the product before it.
+at::Tensor backward_through_magnitude(const Linear& linear, const at::Tensor& weight,
+                                      const AdapterInputs& adapted, size_t i,
+                                      const at::Tensor& dy) {
+  at::Tensor magnitude = linear.adapter->magnitude;
+  if (magnitude.requires_grad())
+    add_gradient(magnitude, column_sums(dy * changed_product(linear, weight, adapted, i)) /
+                                linear.adapter->lengths);
+  return dy * row_factor(*linear.adapter).to(dy.scalar_type());
+}
+
+/// dL/dinput of a group from the gradients of its outputs; those of what trains are added to it.
+at::Tensor group_backward(const Projection& projection, const at::Tensor& input,
+                          const variable_list& d_outputs, const TrainingNoise* noise) {
+  const AdapterInputs adapted = adapter_inputs(projection.linears, input, noise);
+  variable_list d_products(projection.linears.size());
+  at::Tensor d_input;
+  const auto flow_back = [&](const at::Tensor& d_product, const at::Tensor& weight) {
+    if (d_input.defined())
+      d_input.addmm_(d_product, weight);
+    else
+      d_input = at::mm(d_product, weight);
+  };
+  for (size_t i = 0; i < projection.linears.size(); ++i) {
+    if (!d_outputs[i].defined()) continue;
+    const Linear& linear = projection.linears[i];
+    const at::Tensor dy = d_outputs[i].contiguous();
+    accumulate_linear(linear, input, dy);
+    const at::Tensor weight = compute_weight(linear, dy);
+    d_products[i] = dy;
+    if (linear.adapter && linear.adapter->magnitude.defined()) {
+      d_products[i] = backward_through_magnitude(linear, weight, adapted, i, dy);
+      if (!adapted.dropped[i].is_same(input)) {
+        // The part that was not dropped is the plain product; the rest went through the dropout.
+        const at::Tensor d_dropped = at::mm(d_products[i] - dy, weight);
+        flow_back(dy, weight);
+        d_input.add_(dropout(d_dropped, *noise, linear.adapter->dropout, linear.adapter->stream));
+        continue;
+      }
+    }
+    flow_back(d_products[i], weight);
+  }
+  if (d_input.defined()) adapters_backward(projection.linears, adapted, d_products, noise, d_input);
+  return d_input;
 }
 
 class ProjectionFunction : public torch::autograd::Function<ProjectionFunction> {
  public:
   static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& up,
-                               const at::Tensor& onto, bool adds, int64_t address) {
+                               const at::Tensor& onto, bool adds, int64_t projection,
+                               int64_t noise) {
     context->save_for_backward({x, up});
-    context->saved_data["projection"] = address;
+    context->saved_data["projection"] = projection;
+    context->saved_data["noise"] = noise;
     context->saved_data["adds"] = adds;
-    return project_forward(*reinterpret_cast<const Projection*>(address), x, up,
-                           adds ? onto : at::Tensor());
+    return project_forward(*reinterpret_cast<const Projection*>(projection), x, up,
+                           adds ? onto : at::Tensor(),
+                           reinterpret_cast<const TrainingNoise*>(noise));
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& d_outputs) {
+    const at::NoGradGuard no_grad;
     const auto& projection =
         *reinterpret_cast<const Projection*>(context->saved_data["projection"].toInt());
+    const auto* noise =
+        reinterpret_cast<const TrainingNoise*>(context->saved_data["noise"].toInt());
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &up = saved[1];
-    const at::Tensor input = run_prologue(projection, x, up);
+    const at::Tensor d_input =
+        group_backward(projection, run_prologue(projection, x, up), d_outputs, noise);
 
-    at::Tensor d_input;
-    for (size_t i = 0; i < projection.linears.size(); ++i) {
-      if (!d_outputs[i].defined()) continue;
-      const at::Tensor dy = d_outputs[i].contiguous();
-      const Linear& linear = projection.linears[i];
-      accumulate_linear(linear, input, dy);
-      const at::Tensor weight = whole_weight(*linear.weight, dy.scalar_type(), dy.device());
-      if (d_input.defined())
-        d_input.addmm_(dy, weight);
-      else
-        d_input = at::mm(dy, weight);
-    }
-    variable_list gradients(5);  // of x, up, onto; the last two arguments are no tensors
+    variable_list gradients(6);  // of x, up, onto; the other arguments are no tensors
     if (!d_input.defined()) return gradients;
     if (context->saved_data["adds"].toBool()) gradients[2] = d_outputs[0];
     gradients[0] = d_input;
@@ -129,14 +215,30 @@ class ProjectionFunction : public torch::autograd::Function<ProjectionFunction> 
 }  // namespace
 
 std::vector<at::Tensor> project(const Projection& projection, const at::Tensor& x,
-                                const at::Tensor& up, const at::Tensor& onto) {
+                                const at::Tensor& up, const at::Tensor& onto,
+                                const TrainingNoise* noise) {
   const auto wants = [](const at::Tensor& t) { return t.defined() && t.requires_grad(); };
   const bool graph = at::GradMode::is_enabled() && (wants(x) || wants(up) || wants(onto));
-  if (!graph) return project_forward(projection, x, up, onto);
+  if (!graph) return project_forward(projection, x, up, onto, noise);
   // A Function takes no undefined tensor: x stands in for one and gets no second gradient.
   return ProjectionFunction::apply(x, up.defined() ? up : x, onto.defined() ? onto : x,
-                                   onto.defined(), reinterpret_cast<int64_t>(&projection));
+                                   onto.defined(), reinterpret_cast<int64_t>(&projection),
+                                   reinterpret_cast<int64_t>(noise));
 }
+
+namespace {
+
+at::Tensor linear_composition(const Linear& linear, const at::Tensor& weight,
+                              const at::Tensor& input) {
+  if (!linear.adapter) return at::linear(input, weight, linear.bias);
+  const Adapter& adapter = *linear.adapter;
+  at::Tensor changed = weight + at::mm(adapter.b, adapter.a) * adapter.scale;
+  if (adapter.magnitude.defined())
+    changed = changed * (adapter.magnitude / changed.detach().norm(2, {1})).unsqueeze(1);
+  return at::linear(input, changed, linear.bias);
+}
+
+}  // namespace
 
 std::vector<at::Tensor> project_composition(const Projection& projection,
                                             const std::vector<at::Tensor>& weights,
@@ -147,7 +249,7 @@ std::vector<at::Tensor> project_composition(const Projection& projection,
   if (projection.prologue == Prologue::swiglu) input = swiglu_composition(x, up);
   std::vector<at::Tensor> outputs;
   for (size_t i = 0; i < weights.size(); ++i)
-    outputs.push_back(at::linear(input, weights[i], projection.linears[i].bias));
+    outputs.push_back(linear_composition(projection.linears[i], weights[i], input));
   if (onto.defined()) outputs[0] = outputs[0] + onto;
   return outputs;
 }

@@ -13,12 +13,6 @@
 namespace isogrid {
 namespace {
 
-uint64_t name_hash(const std::string& name) {  // FNV-1a: stable for ever, unlike std::hash
-  uint64_t hash = 14695981039346656037ull;
-  for (const char c : name) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211ull;
-  return hash;
-}
-
 float unit_interval(uint32_t word) {  // (0, 1]: a logarithm follows
   return (static_cast<float>(word >> 8) + 1.0f) * 0x1p-24f;
 }
@@ -41,6 +35,12 @@ void fill_normal(float* to, int64_t count, const Rng& stream, float deviation) {
 }
 
 }  // namespace
+
+uint64_t name_hash(const std::string& name) {  // FNV-1a: stable for ever, unlike std::hash
+  uint64_t hash = 14695981039346656037ull;
+  for (const char c : name) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211ull;
+  return hash;
+}
 
 void initialise_randomly(CausalLm& model, uint64_t seed, at::ScalarType type) {
   const at::NoGradGuard no_grad;

@@ -87,6 +87,7 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
   ProblemList problems;
   std::set<std::string> known;
   model.visit([&](const TensorSlot& slot) {
+    if (is_adapter(slot.role)) return;
     known.insert(slot.name);
     const WeightLocation* location = weights.find(slot.name);
     if (location == nullptr)
@@ -102,7 +103,9 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
   problems.refuse_if_any(where);
 
   model.visit([&](const TensorSlot& slot) {
+    if (is_adapter(slot.role)) return;
     const WeightLocation& location = *weights.find(slot.name);
+    if (options.take && options.take(slot, view_tensor(location.file, *location.entry))) return;
     *slot.tensor = view_tensor(location.file, *location.entry).to(options.device, model.compute);
   });
 }

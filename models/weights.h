@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -12,6 +13,8 @@ namespace isogrid {
 struct LoadOptions {
   std::optional<at::ScalarType> compute;  // empty: the type the weights are stored in
   at::Device device = at::kCPU;
+  /// Called with each tensor as it is stored; true: it has been put where it belongs.
+  std::function<bool(const TensorSlot&, const at::Tensor& stored)> take = {};
 };
 
 /// Config, structure and weights of a folder. Where a tensor is stored in the compute type it

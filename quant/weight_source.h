@@ -9,7 +9,22 @@
 namespace isogrid {
 
 /// What a tensor is, for loading, counting, choosing what trains, and exporting.
-enum class Role { weight, embedding, bias, norm, code, scale, adapter_a, adapter_b };
+enum class Role {
+  weight,
+  embedding,
+  bias,
+  norm,
+  code,
+  scale,
+  adapter_a,
+  adapter_b,
+  adapter_magnitude,
+};
+
+/// Part of an adapter, which is stored apart from the model it changes.
+constexpr bool is_adapter(Role role) {
+  return role == Role::adapter_a || role == Role::adapter_b || role == Role::adapter_magnitude;
+}
 
 /// One entry of the one list every layer keeps of its tensors. A tensor that is not loaded yet is
 /// on the meta device and says its shape. `trains` is set by whoever chooses what trains.

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
+#include <filesystem>
 #include <optional>
 
 #include "core/error.h"
@@ -45,6 +46,18 @@ at::Device chosen_device(const RunConfig& config) {
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
 
+std::vector<PeftFolder> open_adapters(const RunConfig& config) {
+  std::vector<PeftFolder> folders;
+  for (const std::string& name : config.model.adapter_name_or_path) {
+    const std::string path =
+        config.model.adapter_folder
+            ? (std::filesystem::path(*config.model.adapter_folder) / name).string()
+            : resolve_model(name, config.model.model_revision);
+    folders.push_back(open_peft_folder(path));
+  }
+  return folders;
+}
+
 OpenedModel open_model(const RunConfig& config) {
   const std::string path = model_folder_path(config);
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
@@ -54,6 +67,12 @@ OpenedModel open_model(const RunConfig& config) {
   OpenedModel opened;
   opened.folder = open_model_folder(path);
   opened.model = load_model(opened.folder, options);
+  const std::vector<PeftFolder> adapters = open_adapters(config);
+  for (size_t i = 0; i < adapters.size(); ++i) {
+    attach_peft_adapters(opened.model, adapters[i], opened.model.compute);
+    // The last one stays apart: merging would round the sum to the weights' type.
+    if (i + 1 < adapters.size()) merge_adapters(opened.model);
+  }
   return opened;
 }
 

@@ -2,6 +2,7 @@
 #include "configs/run_config.h"
 #include "models/causal_lm.h"
 #include "models/folder.h"
+#include "models/peft.h"
 
 namespace isogrid {
 
@@ -17,6 +18,9 @@ std::string model_folder_path(const RunConfig& config);
 /// Loads it for inference: device, compute type and threads as the settings say; the type defaults
 /// to the one the weights are stored in.
 OpenedModel open_model(const RunConfig& config);
+
+/// The folders of adapter_name_or_path, each a path or an id of the hub cache, in order.
+std::vector<PeftFolder> open_adapters(const RunConfig& config);
 
 /// device: auto | cpu | cuda[:n], checked against what this build and machine have.
 at::Device chosen_device(const RunConfig& config);

@@ -2,14 +2,20 @@
 
 #include <gtest/gtest.h>
 
+#include "core/json.h"
 #include "tests/core/refusal.h"
 #include "tests/core/temporary_directory.h"
 
 namespace isogrid {
 namespace {
 
+std::string with_own_hash(std::string text) {
+  text += ",\n  \"manifest_sha256\": \"";
+  return text + to_hex(sha256(as_bytes(text))) + "\"\n}\n";
+}
+
 std::string manifest_of(const std::string& files) {
-  return R"({"format_version": 1, "step": 3, "files": {)" + files + "}}";
+  return with_own_hash(R"({"format_version": 1, "step": 3, "files": {)" + files + "}");
 }
 
 std::string row(const std::string& name, uint64_t bytes, const std::string& content) {
@@ -45,6 +51,31 @@ TEST(Manifest, RefusesPathsNewerVersionsAndWrongFields) {
   refused(manifest_of(R"("a": {"bytes": -1, "sha256": "00"})"), "files.a.bytes");
   refused(manifest_of(R"("a": {"bytes": 1, "sha256": "00"})"), "files.a.sha256");
   refused("[]", "allowed is an object");
+  refused(R"({"format_version": 1, "files": {}})", "does not end with its own hash");
+}
+
+TEST(Manifest, IsReadBackWithTheFactsOfOthers) {
+  const Manifest written{.files = {{"a", {.bytes = 3, .sha256 = std::string(64, '7')}}}};
+  const std::string text = manifest_text(written, {{"step", 12}});
+  Json facts;
+  const Manifest read = parse_manifest(text, "m", &facts);
+  EXPECT_EQ(read.files.at("a").bytes, 3u);
+  EXPECT_EQ(read.files.at("a").sha256, std::string(64, '7'));
+  EXPECT_EQ(facts["step"], 12);
+  EXPECT_EQ(text, with_own_hash(text.substr(0, text.rfind(",\n"))));
+}
+
+TEST(Manifest, NoBitAndNoEndOfItIsLostUnseen) {
+  const Manifest manifest{.files = {{"a", {.bytes = 3, .sha256 = std::string(64, '7')}}}};
+  const std::string text = manifest_text(manifest, {{"step", 12}, {"run_id", "x"}});
+  for (size_t bit = 0; bit < text.size() * 8; ++bit) {
+    std::string changed = text;
+    changed[bit / 8] = static_cast<char>(changed[bit / 8] ^ 1 << bit % 8);
+    EXPECT_THROW(parse_manifest(changed, "m"), Error) << "bit " << bit;
+  }
+  for (size_t size = 0; size < text.size(); ++size)
+    EXPECT_THROW(parse_manifest(text.substr(0, size), "m"), Error) << size << " bytes";
+  EXPECT_THROW(parse_manifest(text + " ", "m"), Error);
 }
 
 }  // namespace

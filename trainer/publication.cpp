@@ -1,0 +1,116 @@
+#include "trainer/publication.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+
+#include <cmath>
+#include <map>
+
+#include "core/tensor_file.h"
+#include "models/folder_writer.h"
+#include "models/peft.h"
+#include "models/weights.h"
+
+namespace isogrid {
+namespace {
+
+/// The running average where the run keeps one, else the masters.
+at::Tensor published_value(const Training& training, const TensorSlot& slot) {
+  const TrainedSlice* slice = training.trainables.find(slot.name);
+  if (slice == nullptr) return *slot.tensor;
+  return training.trainables.view(
+      training.average.defined() ? training.average : training.trainables.master, *slice);
+}
+
+FileToWrite safetensors_file(const std::string& name, const std::vector<NamedTensor>& tensors) {
+  const SafetensorsLayout layout = plan_tensors(tensors);
+  return {name, layout.file_size, [layout, tensors](OutputFile& file) {
+            append_safetensors(file, layout, tensor_producer(tensors));
+          }};
+}
+
+/// PiSSA took b0 a0 out of the weight, so against the weight as it was the change is b a - b0 a0:
+/// an ordinary adapter of twice the rank.
+std::vector<NamedTensor> as_ordinary(std::vector<NamedTensor> tensors,
+                                     const std::vector<NamedTensor>& start) {
+  std::map<std::string, at::Tensor> began;
+  for (const auto& [name, tensor] : start) began[name] = tensor;
+  for (auto& [name, tensor] : tensors) {
+    const auto found = began.find(name);
+    if (found == began.end()) continue;
+    const bool is_a = name.ends_with(".lora_A.weight");
+    tensor = is_a ? at::cat({tensor, found->second}, 0) : at::cat({tensor, -found->second}, 1);
+  }
+  return tensors;
+}
+
+std::vector<FileToWrite> adapter_files(Training& training, const Publication& publication) {
+  const StoredValue value = [&](const TensorSlot& slot) { return published_value(training, slot); };
+  std::vector<NamedTensor> tensors = peft_tensors(training.model, publication.in_full, value);
+  AdapterSpec spec = publication.adapter;
+  Json config = peft_config(training.model, spec, publication.base_name, publication.in_full);
+  if (!publication.adapter_start.empty()) {
+    tensors = as_ordinary(std::move(tensors), publication.adapter_start);
+    // Twice the rank at the same scale.
+    config["r"] = 2 * spec.rank;
+    config["lora_alpha"] = spec.rank_stabilised ? spec.alpha * std::sqrt(2.0) : 2 * spec.alpha;
+  }
+  std::vector<FileToWrite> files = plan_tokenizer_files(publication.base);
+  files.push_back(safetensors_file("adapter_model.safetensors", tensors));
+  files.push_back(text_file("adapter_config.json", dump_json(config)));
+  return files;
+}
+
+std::vector<FileToWrite> model_files(Training& training, const Publication& publication) {
+  const auto index = publication.base_weights;
+  std::map<std::string, at::Tensor> trained;
+  std::vector<TensorEntry> entries;
+  training.model.visit([&](const TensorSlot& slot) {
+    const WeightLocation* stored = index == nullptr ? nullptr : index->find(slot.name);
+    TensorEntry entry;
+    entry.name = slot.name;
+    entry.shape = slot.tensor->sizes().vec();
+    entry.dtype = stored != nullptr ? stored->entry->dtype : dtype_of(training.model.compute);
+    if (stored == nullptr || training.trainables.find(slot.name) != nullptr)
+      trained[slot.name] = published_value(training, slot);
+    entries.push_back(std::move(entry));
+  });
+  const TensorProducer produce = [index, trained](const TensorEntry& entry, OutputFile& file) {
+    const auto found = trained.find(entry.name);
+    if (found == trained.end()) return file.append(index->find(entry.name)->bytes());
+    const at::Tensor value =
+        found->second.detach().to(at::kCPU, scalar_type(entry.dtype)).contiguous();
+    file.append({static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});
+  };
+  std::vector<FileToWrite> files =
+      plan_weight_files(std::move(entries), produce, publication.shard_gigabytes);
+  for (FileToWrite& file : plan_model_folder_files(publication.base, publication.base.config))
+    files.push_back(std::move(file));
+  return files;
+}
+
+}  // namespace
+
+std::vector<FileToWrite> publication_files(Training& training, const Publication& publication) {
+  return publication.is_adapter ? adapter_files(training, publication)
+                                : model_files(training, publication);
+}
+
+std::string published_name(const Publication& publication, const TrainedSlice& slice) {
+  return publication.is_adapter ? "base_model.model." + slice.name : slice.name;
+}
+
+bool publishes_masters(const Training& training, const Publication& publication) {
+  if (training.average.defined() || !publication.adapter_start.empty()) return false;
+  if (publication.is_adapter) return true;
+  for (const TrainedSlice& slice : training.trainables.slices) {
+    const WeightLocation* stored =
+        publication.base_weights == nullptr ? nullptr : publication.base_weights->find(slice.name);
+    if (stored == nullptr ||
+        scalar_type(stored->entry->dtype) != training.trainables.master.scalar_type())
+      return false;
+  }
+  return true;
+}
+
+}  // namespace isogrid

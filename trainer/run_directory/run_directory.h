@@ -1,0 +1,40 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "core/io_writer.h"
+#include "trainer/run_directory/run_lock.h"
+
+namespace isogrid {
+
+/// The folder of one run (output_dir), held by this process for as long as the object lives.
+/// Opening makes the folder, takes its lock, removes what an interrupted process left, and counts
+/// the attempt in run.json. Exit code 73: in use, or not empty and not a run's; 74: I/O.
+class RunDirectory {
+ public:
+  /// `overwrite`: an earlier run's own entries are deleted and a new run begins; names that no run
+  /// writes are left alone.
+  explicit RunDirectory(const std::string& path, bool overwrite = false,
+                        IoCalls& io = IoCalls::system());
+
+  const std::string& path() const { return directory_.path(); }
+  const OutputDirectory& directory() const { return directory_; }
+  const std::string& run_id() const { return run_id_; }  // of the first attempt, kept for ever
+  int64_t attempt() const { return attempt_; }           // 1 for the first
+
+ private:
+  void remove_leftovers() const;
+  void remove_earlier_run() const;
+  void write_run_file() const;
+
+  OutputDirectory directory_;
+  RunLock lock_;
+  std::string run_id_;
+  std::string created_;
+  int64_t attempt_ = 1;
+};
+
+/// Does this folder hold a run? Only looks.
+bool is_run_directory(const std::string& path);
+
+}  // namespace isogrid

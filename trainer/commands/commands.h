@@ -44,7 +44,9 @@ int run_init_model(const Invocation& invocation);
 int run_inspect(const Invocation& invocation);
 int run_inspect_rows(const Invocation& invocation);  // inspect --config
 int run_logits(const Invocation& invocation);
+int run_plan(const Invocation& invocation);
 int run_prepare(const Invocation& invocation);
+int run_show_batch(const Invocation& invocation);
 int run_tokenize(const Invocation& invocation);
 int run_train(const Invocation& invocation);
 int run_verify(const Invocation& invocation);

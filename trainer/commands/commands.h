@@ -36,12 +36,14 @@ const Command* find_command(std::string_view name);  // null: there is none
 
 int run_chat(const Invocation& invocation);
 int run_config(const Invocation& invocation);
+int run_diff(const Invocation& invocation);
 int run_eval(const Invocation& invocation);
 int run_generate(const Invocation& invocation);
 int run_help(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);
 int run_inspect(const Invocation& invocation);
 int run_logits(const Invocation& invocation);
+int run_plot(const Invocation& invocation);
 int run_tokenize(const Invocation& invocation);
 int run_verify(const Invocation& invocation);
 int run_version(const Invocation& invocation);

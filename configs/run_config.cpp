@@ -43,7 +43,7 @@ const std::vector<GroupInfo>& config_groups() {
       {Group::saving, "Evaluation, logs and checkpoints", true},
       {Group::tracking, "Trackers", true},
       {Group::preference, "Preference learning", false},
-      {Group::exporting, "Export", false},
+      {Group::exporting, "Export", true},
       {Group::qat, "Quantisation-aware training", false},
       {Group::lut, "Look-up-table layers", false},
       {Group::kd, "Distillation", false},

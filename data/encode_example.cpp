@@ -22,7 +22,7 @@ SideLengths truncated_lengths(int64_t source, int64_t target, int64_t budget) {
   } else if (source * 2 < budget) {
     most = budget - source;
   } else {
-    // In doubles, as there: a target that would just fit may lose a token to rounding.
+    // In doubles, as there: where the share is a whole number, rounding may take one off it.
     const double share = static_cast<double>(target) / static_cast<double>(source + target);
     most = static_cast<int64_t>(static_cast<double>(budget) * share);
   }

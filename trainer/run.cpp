@@ -106,6 +106,7 @@ bool evaluate_in_run(Run& run) {
   EvalRecord record;
   if (!evaluate_run(run, record)) return false;
   run.log.evaluation(record);
+  run.trackers.evaluation(record);
   run.display.evaluation(record);
   judge_evaluation(run, record);
   return true;
@@ -125,6 +126,7 @@ void step_and_log(Run& run) {
   const StepReport report = run_step(run.opened.training, *run.batches, run.progress.step);
   const double seconds = seconds_since(start);
   run.seconds += seconds;
+  run.progress.train_seconds += seconds;
   const Verdict verdict =
       judge_step(report, run.config.optimizer.non_finite, run.opened.training, run.progress);
   if (verdict == Verdict::stop) end_for_numbers(run, report);
@@ -135,7 +137,10 @@ void step_and_log(Run& run) {
   run.last_loss = report.loss;
   const bool logged = logs_after(run.plan, run.progress.step);
   const StepRecord record = record_of(run, report, seconds, logged);
-  if (logged) run.log.step(record);
+  if (logged) {
+    run.log.step(record);
+    run.trackers.step(record);
+  }
   run.display.step(record, logged);
 }
 

@@ -7,6 +7,7 @@
 #include "data/rows.h"
 #include "trainer/open_training.h"
 #include "trainer/records/run_log.h"
+#include "trainer/records/trackers.h"
 #include "trainer/records/training_display.h"
 #include "trainer/run_directory/checkpoint_store.h"
 #include "trainer/run_directory/run_directory.h"
@@ -28,6 +29,7 @@ struct Run {
   CheckpointStore& checkpoints;
   RunLog& log;
   TrainingDisplay& display;
+  Trackers& trackers;
   WorkPerToken work = {};
   double roof = 0;     // operations per second of the machine's matrix product
   double seconds = 0;  // of training in this process

@@ -82,6 +82,7 @@ Json progress_json(const Progress& p) {
           {"num_input_tokens_seen", p.tokens},
           {"loss_sum", p.loss_sum},
           {"updates", p.updates},
+          {"train_seconds", p.train_seconds},
           {"skipped_in_a_row", p.skipped_in_a_row},
           {"skipped_steps", p.skipped_steps},
           {"best_metric", best},
@@ -96,6 +97,7 @@ Progress read_progress(const JsonFields& fields) {
   p.tokens = fields.integer("num_input_tokens_seen", 0);
   p.loss_sum = fields.number("loss_sum");
   p.updates = fields.integer("updates", 0);
+  p.train_seconds = fields.number("train_seconds");
   p.skipped_in_a_row = fields.integer("skipped_in_a_row", 0);
   for (const Json& step : fields.value("skipped_steps")) p.skipped_steps.push_back(step);
   if (fields.has("best_metric")) p.best_metric = fields.number("best_metric");

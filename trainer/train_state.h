@@ -18,6 +18,7 @@ struct Progress {
   int64_t tokens = 0;   // fed so far
   double loss_sum = 0;  // of the steps that updated
   int64_t updates = 0;
+  double train_seconds = 0;  // in steps, over all attempts
   int64_t skipped_in_a_row = 0;
   std::vector<int64_t> skipped_steps;  // the latest, as far back as the policy looks
   std::optional<double> best_metric;

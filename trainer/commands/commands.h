@@ -37,6 +37,7 @@ const Command* find_command(std::string_view name);  // null: there is none
 int run_chat(const Invocation& invocation);
 int run_config(const Invocation& invocation);
 int run_eval(const Invocation& invocation);
+int run_export(const Invocation& invocation);
 int run_generate(const Invocation& invocation);
 int run_help(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);

@@ -98,6 +98,7 @@ RunLog::History RunLog::open_history(const RunLogSettings& settings, IoCalls& io
     });
     dropped_bytes = static_cast<int64_t>(text.size() - kept.size());
   }
+  if (settings.attempt > 0) history.attempt = settings.attempt;
   if (dropped_bytes > 0) write_file_durably(path, as_bytes(kept), io);
   // Made anew from the rows, so the two never disagree.
   write_file_durably(path_below(settings.output_dir, kTrainingCsvName), as_bytes(csv), io);

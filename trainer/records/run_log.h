@@ -16,6 +16,7 @@ struct RunLogSettings {
   std::string output_dir = {};       // there, and locked by the caller
   std::string tensorboard_dir = {};  // empty: output_dir/runs
   int64_t resume_step = 0;           // steps that are done
+  int64_t attempt = 0;               // as the run's folder counts it; 0: told from the log
 };
 
 /// trainer_log.jsonl, training_log.csv, events.jsonl and TensorBoard's event files of one run.

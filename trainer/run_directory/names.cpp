@@ -44,6 +44,7 @@ constexpr auto kRunEntries = std::to_array<std::string_view>({
     "tokenizer_config.json",
     "train_results.json",
     "trainer_log.jsonl",
+    "trainer_state.json",
     "training_log.csv",
     "training_loss.png",
     "training_loss.svg",

@@ -135,7 +135,7 @@ std::vector<int64_t> CheckpointStore::set_aside_after(int64_t step) {
   std::vector<int64_t> later = steps();
   std::erase_if(later, [&](int64_t other) { return other <= step || !is_of_this_run(other); });
   for (const int64_t other : later) {
-    set_aside(other, "replaced");
+    set_aside(other, is_sound(other) ? "replaced" : "damaged");
     committed_.erase(other);
     verified_.erase(other);
   }

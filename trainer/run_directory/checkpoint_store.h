@@ -42,7 +42,7 @@ class CheckpointStore {
   std::optional<CheckpointCheck> newest() const;
 
   /// Before going on from an older step than the newest: later ones belong to a run that will not
-  /// have been. They are renamed "<name>.replaced-<k>" and returned.
+  /// have been. They are set aside under the names that commit() gives, and returned.
   std::vector<int64_t> set_aside_after(int64_t step);
 
  private:

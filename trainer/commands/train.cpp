@@ -7,6 +7,7 @@
 #include "core/format.h"
 #include "core/log.h"
 #include "data/rows.h"
+#include "trainer/buffer_cache.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/data_coding.h"
@@ -118,6 +119,7 @@ Provenance full_provenance(const RunConfig& config, const Publication& publicati
 int run_train(const Invocation& invocation) {
   const RunConfig& config = invocation.config;
   check_trainable(config);
+  keep_freed_buffers();
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const ModelFolder folder = open_model_folder(model_folder_path(config));
   const DataCoding coding = open_data_coding(config);

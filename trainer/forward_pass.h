@@ -6,7 +6,7 @@ namespace isogrid {
 
 /// What a training pass does beyond the model's maths.
 struct PassSettings {
-  NoiseSettings noise;
+  NoiseSettings noise = {};
   double label_smoothing = 0;
   bool recompute_blocks = false;
 };

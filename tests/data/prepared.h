@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "configs/run_config.h"
+#include "core/log.h"
 #include "data/rows.h"
 #include "tests/core/temporary_directory.h"
 
@@ -12,6 +13,7 @@ namespace isogrid {
 class DataRun {
  public:
   DataRun() {
+    set_log_level(LogLevel::error);
     config.data.dataset_dir = folder.path().string();
     config.data.tokenized_path = folder / "cache";
     config.data.dataset = {"d"};

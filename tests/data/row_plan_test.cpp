@@ -68,7 +68,7 @@ TEST(RowPlan, EveryTokenStandsInOneRow) {
     const PackOptions options{.packed = true,
                               .cut_texts = random() % 2 == 0,
                               .cutoff_len = cutoff,
-                              .window = 1 + random() % 20};
+                              .window = static_cast<int64_t>(1 + random() % 20)};
     for (int64_t& length : lengths) length = 1 + random() % (options.cut_texts ? 100 : cutoff);
     const RowPlan plan = plan_of(lengths, options);
     std::vector<int64_t> seen(lengths.size(), 0);
@@ -91,11 +91,11 @@ const std::vector<ExampleList> kThree = {{0, 1, 2}, {3, 4, 5, 6}, {7, 8, 9, 10, 
 
 // The peer's own examples: three datasets of 3, 4 and 5 rows.
 TEST(Mix, TakesTurns) {
-  EXPECT_EQ(mix_examples(kThree, {.strategy = "interleave_under"}),
+  EXPECT_EQ(mix_examples(kThree, {.strategy = "interleave_under", .chances = {}}),
             (ExampleList{0, 3, 7, 1, 4, 8, 2, 5, 9}));
-  EXPECT_EQ(mix_examples(kThree, {.strategy = "interleave_over"}),
+  EXPECT_EQ(mix_examples(kThree, {.strategy = "interleave_over", .chances = {}}),
             (ExampleList{0, 3, 7, 1, 4, 8, 2, 5, 9, 0, 6, 10, 1, 3, 11}));
-  EXPECT_EQ(mix_examples(kThree, {.strategy = "interleave_once"}),
+  EXPECT_EQ(mix_examples(kThree, {.strategy = "interleave_once", .chances = {}}),
             (ExampleList{0, 3, 7, 1, 4, 8, 2, 5, 9, 6, 10, 11}));
   EXPECT_EQ(mix_examples(kThree, {}).size(), 12u);
 }

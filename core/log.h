@@ -12,7 +12,8 @@ void log_debug(std::string_view message);
 void log_info(std::string_view message);
 void log_warning(std::string_view message);
 
-/// Called before each message, so that whoever draws a line over itself can make room; null: nobody.
+/// Called before each message, so that whoever draws a line over itself can make room; null:
+/// nobody.
 void set_before_message(void (*make_room)());
 
 }  // namespace isogrid

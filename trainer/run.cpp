@@ -85,6 +85,7 @@ bool is_better(const Run& run, double metric) {
 
 /// Keeps the books on the best evaluation; a best that the run may have to return to is saved.
 void judge_evaluation(Run& run, const EvalRecord& record) {
+  run.progress.evaluated_step = record.step;
   if (!is_better(run, record.loss)) {
     ++run.progress.evaluations_without_gain;
     return;
@@ -99,6 +100,13 @@ void judge_evaluation(Run& run, const EvalRecord& record) {
 bool is_to_end_early(const Run& run) {
   const auto& patience = run.config.saving.early_stopping_steps;
   return patience && run.progress.evaluations_without_gain >= *patience;
+}
+
+/// Also true at the start of an attempt, where the one before was stopped in its evaluation.
+bool evaluation_is_due(const Run& run) {
+  const int64_t step = run.progress.step;
+  if (run.eval.empty() || run.progress.evaluated_step >= step) return false;
+  return step == 0 ? run.config.saving.eval_on_start : evaluates_after(run.plan, step);
 }
 
 /// False: a signal came during the evaluation.
@@ -197,13 +205,11 @@ bool evaluate_run(Run& run, EvalRecord& record) {
 }
 
 RunEnd run_to_end(Run& run) {
-  if (run.config.saving.eval_on_start && run.progress.step == 0 && !run.eval.empty() &&
-      !evaluate_in_run(run))
-    return stop_run(run);
-  while (run.progress.step < run.plan.total_steps) {
+  if (evaluation_is_due(run) && !evaluate_in_run(run)) return stop_run(run);
+  while (run.progress.step < run.plan.total_steps && !is_to_end_early(run)) {
     if (StopSignal::requested()) return stop_run(run);
     step_and_log(run);
-    if (evaluates_after(run.plan, run.progress.step) && !evaluate_in_run(run)) return stop_run(run);
+    if (evaluation_is_due(run) && !evaluate_in_run(run)) return stop_run(run);
     if (is_to_end_early(run)) break;
     if (saves_after(run.plan, run.progress.step) && run.progress.step < run.plan.total_steps)
       save_checkpoint(run);

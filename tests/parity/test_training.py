@@ -20,7 +20,7 @@ STEPS = 50
 ROWS = 24  # with four rows a step, six steps an epoch
 BASE = {"stage": "sft", "dataset": "rows", "template": "qwen3_nothink", "cutoff_len": 96, "disable_shuffling": True,
         "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "num_train_epochs": 1000,
-        "max_steps": STEPS, "logging_steps": 1, "save_strategy": "no", "compute_dtype": "float32", "threads": 2}
+        "max_steps": STEPS, "logging_steps": 1, "save_strategy": "no", "compute_dtype": "float32", "threads": 1}
 LORA = {"finetuning_type": "lora", "learning_rate": 1e-3, "create_new_adapter": False}
 FULL = {"finetuning_type": "full", "learning_rate": 1e-4}
 FREEZE = {"finetuning_type": "freeze", "learning_rate": 1e-3}

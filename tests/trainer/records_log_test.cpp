@@ -68,7 +68,7 @@ std::vector<int64_t> logged_steps(const TemporaryDirectory& folder) {
 }
 
 TEST(RunLog, WritesOneObjectForEachStep) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   train(folder, 0, 3);
   const std::vector<Json> rows = objects_in(folder / kTrainerLogName);
   ASSERT_EQ(rows.size(), 3u);
@@ -85,7 +85,7 @@ TEST(RunLog, WritesOneObjectForEachStep) {
 }
 
 TEST(RunLog, WritesEvaluationsAsRowsOfTheirOwn) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   RunLog log({.output_dir = folder.path()});
   log.evaluation(evaluation_of(0));
   log.step(record_of(1));
@@ -99,7 +99,7 @@ TEST(RunLog, WritesEvaluationsAsRowsOfTheirOwn) {
 }
 
 TEST(RunLog, KeepsTheBitsOfWhatIsNotFinite) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   RunLog log({.output_dir = folder.path()});
   StepRecord record = record_of(1);
   record.loss_float32 = std::numeric_limits<float>::infinity();
@@ -113,7 +113,7 @@ TEST(RunLog, KeepsTheBitsOfWhatIsNotFinite) {
 }
 
 TEST(RunLog, TakesLaterRowsOutWhenARunGoesOnFromACheckpoint) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   train(folder, 0, 8);
   train(folder, 5, 7);
   EXPECT_EQ(logged_steps(folder), (std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7}));
@@ -124,7 +124,7 @@ TEST(RunLog, TakesLaterRowsOutWhenARunGoesOnFromACheckpoint) {
 }
 
 TEST(RunLog, GoesOnCountingTheSecondsOfEarlierAttempts) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   train(folder, 0, 5);  // 10 s
   RunLog log({.output_dir = folder.path(), .resume_step = 5});
   StepRecord record = record_of(6);
@@ -136,7 +136,7 @@ TEST(RunLog, GoesOnCountingTheSecondsOfEarlierAttempts) {
 }
 
 TEST(RunLog, DropsATornLastLine) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   train(folder, 0, 3);
   const std::string whole = file_content(folder / kTrainerLogName);
   const std::string events = file_content(folder / kEventsName);
@@ -148,7 +148,7 @@ TEST(RunLog, DropsATornLastLine) {
 }
 
 TEST(RunLog, StartsAfreshWhereNoCheckpointWasReached) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   train(folder, 0, 3);
   train(folder, 0, 2);
   train(folder, 0, 1);
@@ -157,7 +157,7 @@ TEST(RunLog, StartsAfreshWhereNoCheckpointWasReached) {
 }
 
 TEST(RunLog, ReportsARepeatedStepWithOtherBits) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   train(folder, 0, 6);
   RunLog log({.output_dir = folder.path(), .resume_step = 3});
   log.step(record_of(4));
@@ -182,13 +182,13 @@ TEST(RunLog, ReportsARepeatedStepWithOtherBits) {
 }
 
 TEST(RunLog, RefusesToWriteAStepTwice) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   RunLog log({.output_dir = folder.path(), .resume_step = 4});
   expect_refusal([&] { log.step(record_of(4)); }, ExitCode::internal, "step 4 after step 4");
 }
 
 TEST(RunLog, AppendsEventsOfOthers) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   RunLog log({.output_dir = folder.path()});
   log.event("non_finite", 4, {{"tensor", "layers.3.down"}});
   const Json event = objects_in(folder / kEventsName).back();
@@ -199,7 +199,7 @@ TEST(RunLog, AppendsEventsOfOthers) {
 
 /// Steps 1 to 5, of which 3 are checkpointed; then a start from there in which call `at` fails.
 void expect_no_harm(int at, int error, bool for_good, bool* fired) {
-  const TemporaryDirectory folder;
+  const TemporaryDirectory folder(memory_directory());
   train(folder, 0, 5);
   folder.write(kTrainerLogName, file_content(folder / kTrainerLogName) + "{\"torn");
   FaultyIo io(at, error, for_good);
@@ -244,7 +244,7 @@ TEST(RunLog, SurvivesTheFailureOfAnyCall) {
 
 TEST(RunLog, LosesNoRowToACallerWhoWaitsForSpace) {
   for (int at = 1; at < 60; ++at) {
-    const TemporaryDirectory run;
+    const TemporaryDirectory run(memory_directory());
     FaultyIo io(at, ENOSPC, /*for_good=*/false);
     std::unique_ptr<RunLog> log;
     try {

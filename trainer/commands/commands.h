@@ -36,6 +36,7 @@ const Command* find_command(std::string_view name);  // null: there is none
 
 int run_chat(const Invocation& invocation);
 int run_config(const Invocation& invocation);
+int run_diff(const Invocation& invocation);
 int run_eval(const Invocation& invocation);
 int run_export(const Invocation& invocation);
 int run_generate(const Invocation& invocation);
@@ -47,6 +48,7 @@ int run_logits(const Invocation& invocation);
 int run_plan(const Invocation& invocation);
 int run_prepare(const Invocation& invocation);
 int run_show_batch(const Invocation& invocation);
+int run_plot(const Invocation& invocation);
 int run_tokenize(const Invocation& invocation);
 int run_train(const Invocation& invocation);
 int run_verify(const Invocation& invocation);

@@ -7,6 +7,7 @@
 #include "core/format.h"
 #include "core/log.h"
 #include "data/rows.h"
+#include "trainer/buffer_cache.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/data_coding.h"
@@ -118,6 +119,8 @@ Provenance full_provenance(const RunConfig& config, const Publication& publicati
 int run_train(const Invocation& invocation) {
   const RunConfig& config = invocation.config;
   check_trainable(config);
+  keep_freed_buffers();
+  const StopSignal signals;
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const ModelFolder folder = open_model_folder(model_folder_path(config));
   const DataCoding coding = open_data_coding(config);
@@ -125,7 +128,6 @@ int run_train(const Invocation& invocation) {
   CheckpointStore checkpoints(directory.directory(), directory.run_id());
   const PreparedData data = prepare_rows(config, coding);
 
-  const StopSignal signals;
   auto batches = std::make_unique<BatchStream>(data.train, make_batch_plan(config));
   const RunPlan plan = make_run_plan(config, batches->steps_per_epoch(), !data.eval.empty());
   const MemoryPlan memory = memory_plan_that_fits(
@@ -139,7 +141,7 @@ int run_train(const Invocation& invocation) {
   Progress progress;
   if (const auto path = checkpoint_to_resume(config, checkpoints)) {
     progress = load_state(*path, opened.training, opened.publication, provenance);
-    checkpoints.set_aside_after(progress.step);
+    checkpoints.go_on_from(progress.step);
     log_info(concat("going on from ", *path));
   }
   RunLog log({.output_dir = config.run.output_dir,

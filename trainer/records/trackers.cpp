@@ -99,7 +99,8 @@ struct Trackers::Bridge {
   FileDescriptor channel;
   std::string log;
   std::string outgoing, incoming;
-  bool dropped = false, is_ready = false, is_finished = false, is_gone = false;
+  bool is_starting = true;  // what goes wrong now is told before training, and ends it
+  bool is_dropping = false, is_ready = false, is_finished = false, is_gone = false;
 
   Bridge(const std::vector<std::string>& trackers, const std::string& folder) {
     log = (std::filesystem::path(folder) / "tracker.log").string();
@@ -151,31 +152,34 @@ struct Trackers::Bridge {
       break;
     }
     for (size_t end; (end = incoming.find('\n')) != std::string::npos;) {
-      hear(parse_json(incoming.substr(0, end), "the tracker bridge"));
+      const std::string line = incoming.substr(0, end);
       incoming.erase(0, end + 1);
+      hear(parse_json(line, "the tracker bridge"));
     }
   }
 
   void hear(const Json& message) {
     const JsonFields fields(message, "the tracker bridge");
-    if (fields.has("missing"))
-      fail(ExitCode::configuration, "report_to: the Python package ",
-           joined_names(fields.strings("missing")), " is not installed for ",
-           fields.string("python"), "; install it (pip install ",
-           joined_names(fields.strings("missing")),
-           "), name another Python in ISOGRID_PYTHON, or leave it out of report_to");
-    if (fields.has("failed")) {
-      const std::string why = concat(fields.string("failed"), ": ", fields.string("why"));
-      if (!is_ready)
-        fail(ExitCode::configuration, "report_to: ", why,
-             "; mend that, or leave it out of report_to (all it said: ", log, ")");
-      log_warning(concat("report_to: ", why, "; training goes on without it"));
+    if (fields.has("missing")) {
+      const std::string names = joined_names(fields.strings("missing"));
+      trouble(concat("the Python package ", names, " is not installed for ",
+                     fields.string("python"), "; install it (pip install ", names,
+                     "), name another Python in ISOGRID_PYTHON, or leave it out of report_to"));
     }
+    if (fields.has("failed"))
+      trouble(concat(fields.string("failed"), ": ", fields.string("why"),
+                     is_starting ? "; mend that, or leave it out of report_to" : "", " (", log,
+                     " holds all it said)"));
     if (fields.has("started"))
       log_info(concat("reports to ", fields.string("started"), " ", fields.string("version"), ": ",
                       fields.string("where")));
     is_ready = is_ready || fields.has("ready");
     is_finished = is_finished || fields.has("finished");
+  }
+
+  void trouble(const std::string& what) const {
+    if (is_starting) fail(ExitCode::configuration, "report_to: ", what);
+    log_warning(concat("report_to: ", what, "; training goes on without it"));
   }
 
   /// Talks until `done`, the bridge's end, a signal or the deadline.
@@ -248,6 +252,7 @@ Trackers::Trackers(const TrackingConfig& settings, const TrackerRun& run) {
   if (!bridge_->is_ready)
     log_warning(concat("report_to: ", joined_names(trackers),
                        " needs long to start; training does not wait for it"));
+  bridge_->is_starting = false;
 }
 
 Trackers::~Trackers() = default;
@@ -257,12 +262,12 @@ void Trackers::send(const Json& message) {
   const std::string line = message.dump() + "\n";
   if (bridge_->outgoing.size() + line.size() <= kMostQueued) {
     bridge_->outgoing += line;
-  } else if (!bridge_->dropped) {
-    bridge_->dropped = true;
+  } else if (!bridge_->is_dropping) {
+    bridge_->is_dropping = true;
     log_warning("report_to: the trackers take nothing; figures are left out until they do");
   }
   bridge_->push();
-  if (!bridge_->is_ready) return;  // whoever waits for that listens
+  if (bridge_->is_starting) return;  // the constructor listens
   bridge_->pull();
   if (!bridge_->is_gone) return;
   log_warning(concat("report_to: the process of the trackers ended; training goes on without it (",

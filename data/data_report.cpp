@@ -113,6 +113,7 @@ Json report_json(const DataReport& report) {
             {"train", rows_json(report.train)},
             {"eval", Json::array()},
             {"datasets", Json::array()}};
+  if (report.today) json["today"] = {report.today->year, report.today->month, report.today->day};
   for (const RowsReport& rows : report.eval) json["eval"].push_back(rows_json(rows));
   for (const DatasetReport& dataset : report.datasets)
     json["datasets"].push_back(dataset_json(dataset));

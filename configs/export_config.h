@@ -29,26 +29,31 @@ struct ExportConfig {
     field("export_formats", export_formats, "What to write: hf, adapter, bnb:nf4, gguf:q4_0, ...");
     field("export_layout", export_layout,
           "Folder names: by format, or merged-fp16, model-int8, model-q4_0.gguf, ...")
-        .one_of({"format", "report"});
+        .one_of({"format", "report"})
+        .planned();
     field("export_size", export_size, "Largest safetensors shard, in GB.").at_least(1);
     field("export_device", export_device, "Where the merge is computed.").one_of({"cpu", "auto"});
     field("export_quantization_bit", export_quantization_bit, "Bits of a GPTQ export.")
         .at_least(2)
-        .at_most(8);
-    field("export_quantization_dataset", export_quantization_dataset, "Text GPTQ calibrates on.");
+        .at_most(8)
+        .planned();
+    field("export_quantization_dataset", export_quantization_dataset, "Text GPTQ calibrates on.")
+        .planned();
     field("export_quantization_nsamples", export_quantization_nsamples, "Samples of that text.")
-        .at_least(1);
+        .at_least(1)
+        .planned();
     field("export_quantization_maxlen", export_quantization_maxlen, "Tokens per sample.")
-        .at_least(1);
+        .at_least(1)
+        .planned();
     field("export_legacy_format", export_legacy_format,
           "Pickled weights; only false is possible here.")
         .planned();
-    field("export_hub_model_id", export_hub_model_id, "Repository for scripts/upload.");
-    field("hub_private_repo", hub_private_repo, "Make that repository private.");
-    field("push_to_hub", push_to_hub, "Upload after the export.");
+    field("export_hub_model_id", export_hub_model_id, "Repository for scripts/upload.").planned();
+    field("hub_private_repo", hub_private_repo, "Make that repository private.").planned();
+    field("push_to_hub", push_to_hub, "Upload after the export.").planned();
     field("fp16_overflow", fp16_overflow, "On a weight beyond 65504 in a float16 export.")
         .one_of({"refuse", "clamp", "keep-fp32"});
-    field("imatrix", imatrix, "Importance matrix for the GGUF quantisers.");
+    field("imatrix", imatrix, "Importance matrix for the GGUF quantisers.").planned();
   }
 };
 

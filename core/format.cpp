@@ -31,6 +31,12 @@ std::string human_bytes(uint64_t bytes) {
   return scaled(bytes, 1024, {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"}, "B");
 }
 
+std::string with_commas(uint64_t count) {
+  std::string text = std::to_string(count);
+  for (size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, 1, ',');
+  return text;
+}
+
 std::string human_count(uint64_t count) {
   return scaled(count, 1000, {"", "K", "M", "B", "T", "Qa", "Qi"}, "");
 }

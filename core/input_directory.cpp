@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 constexpr int kReadFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 constexpr size_t kMaxFileName = 255;
 constexpr int kMaxLinks = 4;  // a snapshot, a blob, a shared blob, and one inside the folder
+constexpr int kMaxSnapshotDepth = 3;  // folders between a snapshot and a file of it
 
 int open_beneath(int directory, const char* name) {
   open_how how{};
@@ -69,10 +70,16 @@ InputDirectory::InputDirectory(const std::string& path) : path_(path) {
   if (!fd_ && errno == ENOTDIR)
     fail(ExitCode::refused_input, path, ": is a file; a folder is needed");
   if (!fd_) fail(ExitCode::missing_input, path, ": cannot be opened: ", std::strerror(errno));
-  if (root_.parent_path().filename() != "snapshots") return;
-  const fs::path model = root_.parent_path().parent_path();
-  blobs_ = model / "blobs";
-  if (model.filename().string().starts_with("models--")) store_ = model.parent_path() / "blobs";
+  // Files of a dataset's snapshot may lie in folders of it.
+  fs::path snapshots = root_.parent_path();
+  for (int up = 0; up < kMaxSnapshotDepth && snapshots.filename() != "snapshots"; ++up)
+    snapshots = snapshots.parent_path();
+  if (snapshots.filename() != "snapshots") return;
+  const fs::path repository = snapshots.parent_path();
+  blobs_ = repository / "blobs";
+  const std::string name = repository.filename().string();
+  if (name.starts_with("models--") || name.starts_with("datasets--"))
+    store_ = repository.parent_path() / "blobs";
 }
 
 std::string InputDirectory::shown(std::string_view name) const {

@@ -31,6 +31,9 @@ enum class Purpose : uint32_t {
   row_order = 3,
   dropout = 4,
   embedding_noise = 5,
+  held_out_rows = 6,
+  dataset_mix = 7,
+  resampling = 8,
 };
 
 /// Random numbers without state worth saving: draw number n of the stream

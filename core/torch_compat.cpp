@@ -2,8 +2,6 @@
 
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
-#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
-#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 
 namespace isogrid::torch_compat {
 namespace {
@@ -18,22 +16,6 @@ std::optional<int64_t> right_of(const VarlenAttention& how) {
 }
 
 }  // namespace
-
-std::tuple<at::Tensor, at::Tensor> cpu_attention(const at::Tensor& q, const at::Tensor& k,
-                                                 const at::Tensor& v, bool causal,
-                                                 const std::optional<at::Tensor>& bias,
-                                                 double scale) {
-  return at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, /*dropout_p=*/0.0, causal, bias,
-                                                         scale);
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> cpu_attention_backward(
-    const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-    const at::Tensor& out, const at::Tensor& log_sum_exp, bool causal,
-    const std::optional<at::Tensor>& bias, double scale) {
-  return at::_scaled_dot_product_flash_attention_for_cpu_backward(
-      d_out, q, k, v, out, log_sum_exp, /*dropout_p=*/0.0, causal, bias, scale);
-}
 
 VarlenResult cuda_varlen_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                    const VarlenAttention& how) {

@@ -26,7 +26,7 @@ class BatchStream {
  public:
   BatchStream(std::shared_ptr<const RowStore> rows, const BatchPlan& plan);
 
-  int64_t rows() const;             // of one epoch
+  int64_t rows() const;  // of one epoch
   int64_t steps_per_epoch() const;
   /// Steps are numbered from 0 over the whole run.
   int64_t epoch_of(int64_t step) const { return step / steps_per_epoch(); }
@@ -40,6 +40,8 @@ class BatchStream {
   std::vector<uint64_t> sample_ids(int64_t step) const;
 
  private:
+  std::vector<int64_t> rows_of(int64_t step) const;  // of all processes, in order
+
   std::shared_ptr<const RowStore> rows_;
   BatchPlan plan_;
 };

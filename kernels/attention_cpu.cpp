@@ -5,201 +5,189 @@
 namespace isogrid::kernels::ISOGRID_ISA {
 namespace {
 
-#include "kernels/cpu_vector.inc"
-#include "kernels/tile_product.inc"
+#include "kernels/attention_tiles.inc"
 
-constexpr int64_t kKeysPerBlock = kPanel;
-constexpr int64_t kQueriesPerUnit = 64;
-constexpr float kHidden = -__builtin_inff();
+/// Online softmax over blocks of keys. A tile of scores lies with the queries side by side, so that
+/// maxima and sums over keys never cross lanes and only the queries, packed once, are turned.
+struct ForwardScratch {
+  int64_t rows, panels, depth, wide;  // rows of the piece; words of head_dim; its whole vectors
+  float* queries;                     // [panels][depth, kPanel]
+  float* packed;                      // [kPanel, depth], queries on their way there
+  float* keys;                        // [kKeysPerBlock, depth]
+  float* values;                      // [words of kKeysPerBlock, wide]
+  float* scores;                      // [kKeysPerBlock, kPanel]
+  float* shares;                      // the same as words along the keys
+  float* sums;                        // [rows, wide], the output before the last division
+  float* highest;                     // [rows]
+  float* weight;                      // [rows]
+  float* shrink;                      // [kPanel]
+  float* positions;                   // [rows]
+  int64_t floats;
 
-int64_t padded(int64_t n) { return (n + kPanel - 1) / kPanel * kPanel; }
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
-/// A unit is one key head and a run of queries, for all query heads that share the key head: each
-/// packed block of keys then serves heads / kv_heads times as many rows.
-struct Unit {
-  int64_t kv_head, begin, end;  // queries [begin, end)
-  int64_t rows(const AttentionShape& s) const { return (end - begin) * (s.heads / s.kv_heads); }
+  template <typename Words>
+  static ForwardScratch carve(const AttentionShape& s, const AttentionPiece& piece, float* memory) {
+    ForwardScratch to;
+    Carver carver{memory};
+    to.rows = (piece.query_end - piece.query_begin) * (s.heads / s.kv_heads);
+    to.panels = (to.rows + kPanel - 1) / kPanel;
+    to.depth = words_of<Words>(s.head_dim);
+    to.wide = whole_lanes(s.head_dim);
+    const int64_t padded_rows = to.panels * kPanel;
+    to.queries = carver.take(padded_rows * to.depth);
+    to.packed = carver.take(kPanel * to.depth);
+    to.keys = carver.take(kKeysPerBlock * to.depth);
+    to.values = carver.take(words_of<Words>(kKeysPerBlock) * to.wide);
+    to.scores = carver.take(kKeysPerBlock * kPanel);
+    to.shares =
+        Words::kNumbers == 1 ? to.scores : carver.take(words_of<Words>(kKeysPerBlock) * kPanel);
+    to.sums = carver.take(padded_rows * to.wide);
+    to.highest = carver.take(padded_rows);
+    to.weight = carver.take(padded_rows);
+    to.shrink = carver.take(kPanel);
+    to.positions = carver.take(padded_rows);
+    to.floats = carver.used;
+    return to;
+  }
 };
 
-int64_t runs(const AttentionShape& s) {
-  return (s.queries + kQueriesPerUnit - 1) / kQueriesPerUnit;
+template <typename Words, typename T>
+void begin_piece(const AttentionShape& s, const AttentionPiece& piece, const T* q,
+                 const ForwardScratch& scratch) {
+  const HeadRows<const T> rows = query_rows(s, piece, q);
+  for (int64_t panel = 0; panel < scratch.panels; ++panel) {
+    const int64_t count = smaller(kPanel, scratch.rows - panel * kPanel);
+    pack_rows<Words>(rows, panel * kPanel, count, scratch.packed);
+    turn_rows(scratch.packed, count, scratch.depth,
+              scratch.queries + panel * kPanel * scratch.depth);
+  }
+  const int64_t padded_rows = scratch.panels * kPanel;
+  for (int64_t i = 0; i < padded_rows * scratch.wide; i += kLanes) store(scratch.sums + i, Lanes{});
+  for (int64_t i = 0; i < padded_rows; i += kLanes) {
+    store(scratch.highest + i, splat(kHidden));
+    store(scratch.weight + i, Lanes{});
+  }
+  fill_positions(s, piece, padded_rows, scratch.positions);
 }
 
-Unit unit_at(const AttentionShape& s, int64_t index) {
-  // Late queries see more keys: a late run and an early one in turn, so that threads which take
-  // equal shares of the units end together.
-  const int64_t turn = index / s.kv_heads;
-  const int64_t run = turn % 2 == 0 ? runs(s) - 1 - turn / 2 : turn / 2;
-  const int64_t begin = run * kQueriesPerUnit;
-  return {index % s.kv_heads, begin, smaller(s.queries, begin + kQueriesPerUnit)};
-}
-
-/// One thread's working memory; all float32.
-struct Scratch {
-  float* queries;  // [rows, head_dim], scaled
-  float* keys;     // [head_dim, kPanel], a block of keys turned
-  float* values;   // [padded head_dim / kPanel][kKeysPerBlock, kPanel]
-  float* scores;   // [rows, kPanel]
-  float* sums;     // [rows, padded head_dim], the output before the last division
-  float* highest;  // [rows]
-  float* weight;   // [rows]
-};
-
-int64_t most_rows(const AttentionShape& s) { return kQueriesPerUnit * (s.heads / s.kv_heads); }
-
-int64_t scratch_floats(const AttentionShape& s) {
-  const int64_t rows = most_rows(s), wide = padded(s.head_dim);
-  return rows * s.head_dim + s.head_dim * kPanel + kKeysPerBlock * wide + rows * kPanel +
-         rows * wide + 2 * rows;
-}
-
-Scratch carve(const AttentionShape& s, float* memory) {
-  const int64_t rows = most_rows(s), wide = padded(s.head_dim);
-  Scratch scratch;
-  scratch.queries = memory;
-  scratch.keys = scratch.queries + rows * s.head_dim;
-  scratch.values = scratch.keys + s.head_dim * kPanel;
-  scratch.scores = scratch.values + kKeysPerBlock * wide;
-  scratch.sums = scratch.scores + rows * kPanel;
-  scratch.highest = scratch.sums + rows * wide;
-  scratch.weight = scratch.highest + rows;
-  return scratch;
-}
-
-/// Row of a unit: query i of head h within the group is row i * group + h.
-template <typename T>
-void gather_queries(const AttentionShape& s, const Unit& unit, const T* q, float* to) {
-  const int64_t group = s.heads / s.kv_heads;
-  for (int64_t i = unit.begin; i < unit.end; ++i)
-    for (int64_t h = 0; h < group; ++h) {
-      const T* from = q + (i * s.heads + unit.kv_head * group + h) * s.head_dim;
-      for_lanes(s.head_dim,
-                [&](int64_t c, int64_t n) { store(to + c, load(from + c, n) * s.scale, n); });
-      to += s.head_dim;
+void hide_scores(const AttentionShape& s, const Tile& tile, const ForwardScratch& scratch) {
+  for (int64_t j = 0; j < tile.keys; ++j)
+    for (int64_t r = 0; r < tile.rows; r += kLanes) {
+      const float* positions = scratch.positions + tile.panel * kPanel + r;
+      float* at = scratch.scores + j * kPanel + r;
+      store(at, hidden_key(s, positions, tile.first_key + j) ? splat(kHidden) : load(at));
     }
 }
 
-/// Keys turned to [head_dim, kPanel] and values to panels; what lies beyond the block is zero.
-template <typename T>
-void pack_block(const AttentionShape& s, const Unit& unit, const T* k, const T* v, int64_t first,
-                int64_t count, const Scratch& to) {
-  const int64_t stride = s.kv_heads * s.head_dim, offset = unit.kv_head * s.head_dim;
-  for (int64_t j = 0; j < kKeysPerBlock; ++j) {
-    const bool there = j < count;
-    const T* key = k + (first + (there ? j : 0)) * stride + offset;
-    for (int64_t d = 0; d < s.head_dim; ++d)
-      to.keys[d * kPanel + j] = there ? load_one(key + d) : 0.0f;
-    const T* value = v + (first + (there ? j : 0)) * stride + offset;
-    for (int64_t d = 0; d < s.head_dim; d += kLanes) {
-      const int64_t n = smaller(kLanes, s.head_dim - d);
-      const Lanes lanes = there ? load(value + d, n) : Lanes{};
-      store(to.values + (d / kPanel) * kKeysPerBlock * kPanel + j * kPanel + d % kPanel, lanes);
-    }
+/// Takes sixteen rows of a tile into their running softmax: scores become shares of the highest
+/// score so far; `shrink` is what its change makes of all that was summed before.
+template <typename Words>
+inline Lanes fold_lanes(const float* scores, int64_t keys, float exponent, float* highest,
+                        float* weight, float* shares) {
+  const Lanes before = load(highest);
+  Lanes now = before;
+  for (int64_t j = 0; j < keys; ++j) {
+    const Lanes score = load(scores + j * kPanel);
+    now = score > now ? score : now;
   }
-}
-
-/// Takes a block's scores of one row into its running softmax: scores become weights, what was
-/// summed before shrinks by the change of the maximum.
-void fold_row(float* scores, float* sums, float& highest, float& weight, int64_t wide) {
-  Lanes top = splat(kHidden);
-  for (int64_t c = 0; c < kPanel; c += kLanes) {
-    const Lanes v = load(scores + c);
-    top = v > top ? v : top;
-  }
-  float block_highest = kHidden;
-  for (int i = 0; i < kLanes; ++i) block_highest = top[i] > block_highest ? top[i] : block_highest;
-  const float now = block_highest > highest ? block_highest : highest;
-  if (now == kHidden) {  // nothing visible yet
-    for (int64_t c = 0; c < kPanel; c += kLanes) store(scores + c, Lanes{});
-    return;
-  }
+  // A row that sees no key yet has minus infinity here; its shares must come out as zero.
+  const Lanes base = now == splat(kHidden) ? Lanes{} : now;
+  const Lanes shrink = exp2_lanes((before - base) * exponent);
   Lanes total{};
-  for (int64_t c = 0; c < kPanel; c += kLanes) {
-    const Lanes v = load(scores + c);
-    const Lanes shares = v == splat(kHidden) ? Lanes{} : exp_lanes(v - now);
-    store(scores + c, shares);
-    total += shares;
+  for (int64_t j = 0; j < keys; j += Words::kNumbers) {
+    const Lanes share = exp2_lanes((load(scores + j * kPanel) - base) * exponent);
+    total += share;
+    if constexpr (Words::kNumbers == 1) {
+      store(shares + j * kPanel, share);
+    } else {
+      Lanes next{};
+      if (j + 1 < keys) next = exp2_lanes((load(scores + (j + 1) * kPanel) - base) * exponent);
+      total += next;
+      store(shares + j / 2 * kPanel, Words::paired(share, next));
+    }
   }
-  const float shrink = highest == kHidden ? 0.0f : exp_lanes(splat(highest - now))[0];
-  if (shrink != 1.0f)
-    for (int64_t c = 0; c < wide; c += kLanes) store(sums + c, load(sums + c) * shrink);
-  weight = weight * shrink + sum(total);
-  highest = now;
+  store(highest, now);
+  store(weight, load(weight) * shrink + total);
+  return shrink;
 }
 
-/// Minus infinity where the query at `position` may not see a key of the block.
-void hide(const AttentionShape& s, float* scores, int64_t position, int64_t first) {
-  const int64_t oldest = s.window > 0 ? position - s.window + 1 : 0;
-  for (int64_t j = 0; j < kKeysPerBlock; ++j)
-    if (first + j > position || first + j < oldest) scores[j] = kHidden;
+template <typename Words>
+void fold_tile(const AttentionShape& s, const Tile& tile, const ForwardScratch& scratch) {
+  const float exponent = s.scale * kLog2E;
+  const int64_t first = tile.panel * kPanel;
+  for (int64_t r = 0; r < tile.rows; r += kLanes)
+    store(scratch.shrink + r,
+          fold_lanes<Words>(scratch.scores + r, tile.keys, exponent, scratch.highest + first + r,
+                            scratch.weight + first + r, scratch.shares + r));
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    const float shrink = scratch.shrink[r];
+    if (shrink == 1.0f) continue;
+    float* sums = scratch.sums + (first + r) * scratch.wide;
+    for (int64_t c = 0; c < scratch.wide; c += kLanes) store(sums + c, load(sums + c) * shrink);
+  }
 }
 
 template <typename T>
-void attend_unit(const AttentionShape& s, const Unit& unit, const T* q, const T* k, const T* v,
-                 T* out, float* log_sum_exp, const Scratch& scratch) {
-  const int64_t group = s.heads / s.kv_heads, rows = unit.rows(s), wide = padded(s.head_dim);
-  const int64_t past = s.keys - s.queries;
-  gather_queries(s, unit, q, scratch.queries);
-  for (int64_t i = 0; i < rows * wide; i += kLanes) store(scratch.sums + i, Lanes{});
-  for (int64_t r = 0; r < rows; ++r) {
-    scratch.highest[r] = kHidden;
-    scratch.weight[r] = 0.0f;
-  }
-
-  const int64_t oldest = s.window > 0 ? larger(0, past + unit.begin - s.window + 1) : 0;
-  const int64_t last_key = past + unit.end;  // one beyond
-  for (int64_t first = oldest / kKeysPerBlock * kKeysPerBlock; first < last_key;
-       first += kKeysPerBlock) {
-    const int64_t count = smaller(kKeysPerBlock, last_key - first);
-    pack_block(s, unit, k, v, first, count, scratch);
-    product(scratch.queries, s.head_dim, scratch.keys, rows, s.head_dim, kPanel, scratch.scores,
-            kPanel, /*add=*/false);
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t position = past + unit.begin + r / group;
-      if (first + kKeysPerBlock > position + 1 || s.window > 0)
-        hide(s, scratch.scores + r * kPanel, position, first);
-      fold_row(scratch.scores + r * kPanel, scratch.sums + r * wide, scratch.highest[r],
-               scratch.weight[r], wide);
-    }
-    for (int64_t panel = 0; panel * kPanel < s.head_dim; ++panel)
-      product(scratch.scores, kPanel, scratch.values + panel * kKeysPerBlock * kPanel, rows, count,
-              smaller(kPanel, s.head_dim - panel * kPanel), scratch.sums + panel * kPanel, wide,
-              /*add=*/true);
-  }
-
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t query = unit.begin + r / group, head = unit.kv_head * group + r % group;
+void finish_piece(const AttentionShape& s, const AttentionPiece& piece, T* out, float* log_sum_exp,
+                  const ForwardScratch& scratch) {
+  const int64_t group = s.heads / s.kv_heads;
+  const HeadRows<T> rows = query_rows(s, piece, out);
+  for (int64_t r = 0; r < scratch.rows; ++r) {
     const float share = 1.0f / scratch.weight[r];
-    T* to = out + (query * s.heads + head) * s.head_dim;
-    const float* from = scratch.sums + r * wide;
+    T* to = rows.row(r);
+    const float* from = scratch.sums + r * scratch.wide;
     for_lanes(s.head_dim, [&](int64_t c, int64_t n) { store(to + c, load(from + c) * share, n); });
-    if (log_sum_exp != nullptr)
-      log_sum_exp[head * s.queries + query] =
-          scratch.highest[r] + __builtin_logf(scratch.weight[r]);
+    if (log_sum_exp == nullptr) continue;
+    const int64_t token = piece.span.first_query + piece.query_begin + r / group;
+    log_sum_exp[token * s.heads + piece.kv_head * group + r % group] =
+        scratch.highest[r] * s.scale + __builtin_logf(scratch.weight[r]);
   }
 }
 
-int64_t count_units(const AttentionShape& s) { return runs(s) * s.kv_heads; }
-
-void forward(Element element, const AttentionShape& s, const void* q, const void* k, const void* v,
-             void* out, float* log_sum_exp, float* scratch, int64_t first, int64_t last) {
-  const Scratch carved = carve(s, scratch);
-  for (int64_t index = first; index < last; ++index) {
-    const Unit unit = unit_at(s, index);
-    if (element == Element::f32)
-      attend_unit(s, unit, static_cast<const float*>(q), static_cast<const float*>(k),
-                  static_cast<const float*>(v), static_cast<float*>(out), log_sum_exp, carved);
-    else
-      attend_unit(s, unit, static_cast<const Bf16*>(q), static_cast<const Bf16*>(k),
-                  static_cast<const Bf16*>(v), static_cast<Bf16*>(out), log_sum_exp, carved);
+template <typename Words, typename T>
+void attend_piece(const AttentionShape& s, const AttentionPiece& piece, const T* q, const T* k,
+                  const T* v, T* out, float* log_sum_exp, float* memory) {
+  const ForwardScratch scratch = ForwardScratch::carve<Words>(s, piece, memory);
+  const HeadRows<const T> keys = key_rows(s, piece, k), values = key_rows(s, piece, v);
+  begin_piece<Words>(s, piece, q, scratch);
+  const int64_t first_position = piece.span.keys - piece.span.queries + piece.query_begin;
+  const int64_t oldest = s.window > 0 ? larger(0, first_position - s.window + 1) : 0;
+  for (int64_t first = oldest / kKeysPerBlock * kKeysPerBlock; first < piece.key_end;
+       first += kKeysPerBlock) {
+    const int64_t count = smaller(kKeysPerBlock, piece.key_end - first);
+    pack_rows<Words>(keys, first, count, scratch.keys);
+    pack_depth<Words>(values, first, count, scratch.wide, scratch.values);
+    for (int64_t panel = 0; panel < scratch.panels; ++panel) {
+      const Tile tile = tile_of(s, piece, panel, first, first + count);
+      if (tile.keys == 0) continue;
+      product<Words>({scratch.keys, scratch.depth, 1},
+                     scratch.queries + panel * kPanel * scratch.depth, kPanel, tile.keys,
+                     scratch.depth, tile.rows, scratch.scores, kPanel, /*add=*/false);
+      if (tile.masked) hide_scores(s, tile, scratch);
+      fold_tile<Words>(s, tile, scratch);
+      product<Words>({scratch.shares, 1, kPanel}, scratch.values, scratch.wide, tile.rows,
+                     words_of<Words>(tile.keys), s.head_dim,
+                     scratch.sums + panel * kPanel * scratch.wide, scratch.wide, /*add=*/true);
+    }
   }
+  finish_piece(s, piece, out, log_sum_exp, scratch);
+}
+
+/// A little more than pairs need.
+int64_t scratch_floats(const AttentionShape& s, const AttentionPiece& piece) {
+  return ForwardScratch::carve<FloatWords>(s, piece, nullptr).floats + kKeysPerBlock * kPanel;
+}
+
+void forward(Element element, const AttentionShape& s, const AttentionPiece& piece,
+             const AttentionInputs& in, void* out, float* log_sum_exp, float* scratch) {
+  ISOGRID_BY_ANY_ELEMENT(
+      element, (attend_piece<WordsOf<T>>(s, piece, static_cast<const T*>(in.q),
+                                         static_cast<const T*>(in.k), static_cast<const T*>(in.v),
+                                         static_cast<T*>(out), log_sum_exp, scratch)))
 }
 
 }  // namespace
 
 extern const AttentionKernels attention_table;
-const AttentionKernels attention_table = {count_units, scratch_floats, forward};
+const AttentionKernels attention_table = {scratch_floats, forward};
 
 }  // namespace isogrid::kernels::ISOGRID_ISA

@@ -1,5 +1,6 @@
 #include "kernels/cpu_features.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 
@@ -11,7 +12,7 @@ Isa detected_isa() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-    return Isa::avx512;
+    return __builtin_cpu_supports("avx512bf16") ? Isa::avx512bf16 : Isa::avx512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
 #endif
   return Isa::baseline;
@@ -22,7 +23,8 @@ Isa lowered_isa() {
   const char* wish = std::getenv("ISOGRID_ISA");
   if (wish == nullptr) return isa;
   if (std::string_view(wish) == "baseline") return Isa::baseline;
-  if (std::string_view(wish) == "avx2" && isa == Isa::avx512) return Isa::avx2;
+  if (std::string_view(wish) == "avx2") return std::min(isa, Isa::avx2);
+  if (std::string_view(wish) == "avx512") return std::min(isa, Isa::avx512);
   return isa;
 }
 

@@ -7,9 +7,14 @@
 
 namespace isogrid::kernels {
 
+#define ISOGRID_DECLARE_ATTENTION(isa)                            \
+  namespace isa {                                                 \
+  extern const AttentionKernels attention_table;                  \
+  extern const AttentionBackwardKernels attention_backward_table; \
+  }
 #define ISOGRID_DECLARE_TABLES(isa)                  \
+  ISOGRID_DECLARE_ATTENTION(isa)                     \
   namespace isa {                                    \
-  extern const AttentionKernels attention_table;     \
   extern const DropoutKernels dropout_table;         \
   extern const ElementwiseKernels elementwise_table; \
   extern const MatvecKernels matvec_table;           \
@@ -19,12 +24,17 @@ ISOGRID_DECLARE_TABLES(baseline)
 #if defined(__x86_64__)
 ISOGRID_DECLARE_TABLES(avx2)
 ISOGRID_DECLARE_TABLES(avx512)
-#define ISOGRID_PICK(isa, table)                                     \
-  ((isa) >= Isa::avx512 && best_isa() >= Isa::avx512 ? avx512::table \
-   : (isa) >= Isa::avx2 && best_isa() >= Isa::avx2   ? avx2::table   \
-                                                     : baseline::table)
+ISOGRID_DECLARE_ATTENTION(avx512bf16)
+#define ISOGRID_HAS(isa, wanted) ((isa) >= Isa::wanted && best_isa() >= Isa::wanted)
+#define ISOGRID_PICK(isa, table)            \
+  (ISOGRID_HAS(isa, avx512) ? avx512::table \
+   : ISOGRID_HAS(isa, avx2) ? avx2::table   \
+                            : baseline::table)
+#define ISOGRID_PICK_ATTENTION(isa, table) \
+  (ISOGRID_HAS(isa, avx512bf16) ? avx512bf16::table : ISOGRID_PICK(isa, table))
 #else
 #define ISOGRID_PICK(isa, table) (static_cast<void>(isa), baseline::table)
+#define ISOGRID_PICK_ATTENTION(isa, table) ISOGRID_PICK(isa, table)
 #endif
 
 const ElementwiseKernels& elementwise_kernels(Isa isa) {
@@ -41,7 +51,16 @@ const DropoutKernels& dropout_kernels() { return dropout_kernels(best_isa()); }
 const OptimizerKernels& optimizer_kernels(Isa isa) { return ISOGRID_PICK(isa, optimizer_table); }
 const OptimizerKernels& optimizer_kernels() { return optimizer_kernels(best_isa()); }
 
-const AttentionKernels& attention_kernels(Isa isa) { return ISOGRID_PICK(isa, attention_table); }
+const AttentionKernels& attention_kernels(Isa isa) {
+  return ISOGRID_PICK_ATTENTION(isa, attention_table);
+}
 const AttentionKernels& attention_kernels() { return attention_kernels(best_isa()); }
+
+const AttentionBackwardKernels& attention_backward_kernels(Isa isa) {
+  return ISOGRID_PICK_ATTENTION(isa, attention_backward_table);
+}
+const AttentionBackwardKernels& attention_backward_kernels() {
+  return attention_backward_kernels(best_isa());
+}
 
 }  // namespace isogrid::kernels

@@ -28,40 +28,13 @@ at::Tensor joined(const variable_list& pieces) {
   return pieces.size() == 1 ? pieces[0].contiguous() : at::cat(pieces, 0);
 }
 
-struct Attended {
-  at::Tensor out;              // [tokens, heads, head_dim]
-  variable_list log_sum_exps;  // one per document
-};
-
-Attended attend_on_cpu(const Attention& attention, const at::Tensor& q, const at::Tensor& k,
-                       const at::Tensor& v, const TokenLayout& layout) {
-  Attended result;
-  variable_list pieces;
+std::vector<kernels::AttentionSpan> documents_of(const TokenLayout& layout) {
+  std::vector<kernels::AttentionSpan> documents;
   for (int64_t document = 0; document < layout.documents(); ++document) {
-    const int64_t begin = layout.begin(document), end = layout.ends[document];
-    AttendedDocument attended = attend_document_on_cpu(
-        attention, q.slice(0, begin, end), k.slice(0, begin, end), v.slice(0, begin, end));
-    pieces.push_back(attended.out);
-    result.log_sum_exps.push_back(attended.log_sum_exp);
+    const int64_t begin = layout.begin(document), length = layout.length(document);
+    documents.push_back({begin, length, begin, length});
   }
-  result.out = joined(pieces);
-  return result;
-}
-
-QkvGradients backward_on_cpu(const Attention& attention, const at::Tensor& q, const at::Tensor& k,
-                             const at::Tensor& v, const at::Tensor& out, const at::Tensor& d_out,
-                             const at::Tensor* log_sum_exps, const TokenLayout& layout) {
-  variable_list dq, dk, dv;
-  for (int64_t document = 0; document < layout.documents(); ++document) {
-    const int64_t begin = layout.begin(document), end = layout.ends[document];
-    const QkvGradients piece = attend_document_on_cpu_backward(
-        attention, q.slice(0, begin, end), k.slice(0, begin, end), v.slice(0, begin, end),
-        {out.slice(0, begin, end), log_sum_exps[document]}, d_out.slice(0, begin, end));
-    dq.push_back(piece.q);
-    dk.push_back(piece.k);
-    dv.push_back(piece.v);
-  }
-  return {joined(dq), joined(dk), joined(dv)};
+  return documents;
 }
 
 torch_compat::VarlenAttention varlen_of(const Attention& attention, const TokenLayout& layout,
@@ -87,7 +60,7 @@ bool is_half_type(const at::Tensor& x) {
 
 /// Does a fused kernel with a backward pass exist for this tensor?
 bool has_fused_attention(const at::Tensor& q) {
-  return q.is_cpu() ? q.scalar_type() != at::kDouble : is_half_type(q);
+  return q.is_cpu() ? has_cpu_attention(q) : is_half_type(q);
 }
 
 at::Tensor tokens_by_features(const at::Tensor& x) { return x.reshape({x.size(0), -1}); }
@@ -107,10 +80,10 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     variable_list saved{q, k, v};
     at::Tensor out;
     if (q.is_cpu()) {
-      Attended attended = attend_on_cpu(attention, rotated_q, rotated_k, values, layout);
+      const AttendedDocuments attended =
+          attend_documents_on_cpu(attention, rotated_q, rotated_k, values, documents_of(layout));
       out = tokens_by_features(attended.out);
-      saved.push_back(out);
-      saved.insert(saved.end(), attended.log_sum_exps.begin(), attended.log_sum_exps.end());
+      saved.insert(saved.end(), {out, attended.log_sum_exp});
     } else {
       const torch_compat::VarlenResult result = torch_compat::cuda_varlen_attention(
           rotated_q, rotated_k, values, varlen_of(attention, layout, q.device()));
@@ -139,8 +112,8 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     const at::Tensor d_out = d_outputs[0].contiguous().view(by_heads);
     QkvGradients gradients;
     if (q.is_cpu()) {
-      gradients = backward_on_cpu(attention, rotated_q, rotated_k, values, out, d_out,
-                                  saved.data() + 4, layout);
+      gradients = attend_documents_on_cpu_backward(attention, rotated_q, rotated_k, values,
+                                                   {out, saved[4]}, d_out, documents_of(layout));
     } else {
       std::tie(gradients.q, gradients.k, gradients.v) =
           torch_compat::cuda_varlen_attention_backward(d_out, rotated_q, rotated_k, values,

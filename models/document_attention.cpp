@@ -1,20 +1,19 @@
 #include "models/document_attention.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
-
-#include "core/torch_compat.h"
-#include "kernels/attention.h"
-#include "models/cpu_rows.h"
 
 namespace isogrid {
 namespace {
@@ -64,33 +63,86 @@ std::optional<at::Tensor> optional_of(const at::Tensor& tensor) {
   return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
 }
 
-bool own_kernel_serves(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  const auto element = cpu_kernel_element(q);
-  return element && cpu_kernel_element(k) == element && cpu_kernel_element(v) == element;
+kernels::Element attention_element(const at::Tensor& q) {
+  if (q.scalar_type() == at::kHalf) return kernels::Element::f16;
+  return q.scalar_type() == at::kFloat ? kernels::Element::f32 : kernels::Element::bf16;
 }
 
-AttendedDocument attend_by_own_kernel(const Attention& attention, const at::Tensor& q,
-                                      const at::Tensor& k, const at::Tensor& v) {
-  const auto& kernel = kernels::attention_kernels();
-  const kernels::AttentionShape shape{.queries = q.size(0),
-                                      .keys = k.size(0),
-                                      .heads = attention.heads,
-                                      .kv_heads = attention.kv_heads,
-                                      .head_dim = attention.head_dim,
-                                      .window = attention.window,
-                                      .scale = static_cast<float>(attention_scale(attention))};
-  AttendedDocument result{at::empty(q.sizes(), q.options()),
-                          at::empty({1, attention.heads, q.size(0)}, at::kFloat)};
-  at::parallel_for(0, kernel.units(shape), 1, [&](int64_t first, int64_t last) {
-    std::vector<float> scratch(static_cast<size_t>(kernel.scratch(shape)));
-    kernel.forward(*cpu_kernel_element(q), shape, q.const_data_ptr(), k.const_data_ptr(),
-                   v.const_data_ptr(), result.out.mutable_data_ptr(),
-                   result.log_sum_exp.mutable_data_ptr<float>(), scratch.data(), first, last);
+kernels::AttentionShape attention_shape(const Attention& attention) {
+  return {.heads = attention.heads,
+          .kv_heads = attention.kv_heads,
+          .head_dim = attention.head_dim,
+          .window = attention.window,
+          .scale = static_cast<float>(attention_scale(attention))};
+}
+
+/// body(piece, scratch) for every piece; each thread takes the next one that is left.
+template <typename Kernel, typename Body>
+void for_attention_pieces(const Kernel& kernel, const kernels::AttentionShape& shape,
+                          const std::vector<kernels::AttentionPiece>& pieces, const Body& body) {
+  if (pieces.empty()) return;
+  int64_t floats = 0;
+  for (const auto& piece : pieces) floats = std::max(floats, kernel.scratch(shape, piece));
+  std::atomic<size_t> next{0};
+  const auto threads = std::min<int64_t>(at::get_num_threads(), std::ssize(pieces));
+  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+    const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(floats));
+    for (size_t i = next++; i < pieces.size(); i = next++) body(pieces[i], scratch.get());
   });
-  return result;
 }
 
 }  // namespace
+
+bool has_cpu_attention(const at::Tensor& q) {
+  return q.is_cpu() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16 ||
+                        q.scalar_type() == at::kHalf);
+}
+
+AttendedDocuments attend_documents_on_cpu(const Attention& attention, const at::Tensor& q,
+                                          const at::Tensor& k, const at::Tensor& v,
+                                          const std::vector<kernels::AttentionSpan>& documents) {
+  const auto shape = attention_shape(attention);
+  const auto& kernel = kernels::attention_kernels();
+  AttendedDocuments result{at::empty(q.sizes(), q.options()),
+                           at::empty({q.size(0), attention.heads}, q.options().dtype(at::kFloat))};
+  const kernels::AttentionInputs in{q.const_data_ptr(), k.const_data_ptr(), v.const_data_ptr()};
+  for_attention_pieces(kernel, shape, kernels::attention_pieces(shape, documents),
+                       [&](const kernels::AttentionPiece& piece, float* scratch) {
+                         kernel.forward(attention_element(q), shape, piece, in,
+                                        result.out.mutable_data_ptr(),
+                                        result.log_sum_exp.mutable_data_ptr<float>(), scratch);
+                       });
+  return result;
+}
+
+QkvGradients attend_documents_on_cpu_backward(
+    const Attention& attention, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const AttendedDocuments& forward, const at::Tensor& d_out,
+    const std::vector<kernels::AttentionSpan>& documents) {
+  const auto shape = attention_shape(attention);
+  const auto& kernel = kernels::attention_backward_kernels();
+  const auto waves = kernels::attention_backward_waves(shape, documents);
+  const bool rounds = q.scalar_type() != at::kFloat && waves.size() > 1;
+  const auto options = rounds ? q.options().dtype(at::kFloat) : q.options();
+  QkvGradients result{at::empty(q.sizes(), options), at::empty(k.sizes(), options),
+                      at::empty(v.sizes(), options)};
+  const kernels::AttentionInputs in{
+      q.const_data_ptr(),     k.const_data_ptr(),
+      v.const_data_ptr(),     forward.out.const_data_ptr(),
+      d_out.const_data_ptr(), forward.log_sum_exp.const_data_ptr<float>()};
+  const kernels::AttentionGradients gradients{
+      attention_element(result.q), result.q.mutable_data_ptr(), result.k.mutable_data_ptr(),
+      result.v.mutable_data_ptr()};
+  for (const auto& wave : waves)
+    for_attention_pieces(
+        kernel, shape, wave, [&](const kernels::AttentionPiece& piece, float* scratch) {
+          kernel.backward(attention_element(q), shape, piece, in, gradients, scratch);
+        });
+  if (rounds)
+    for (at::Tensor* gradient : {&result.q, &result.k, &result.v})
+      *gradient = gradient->to(q.scalar_type());
+  return result;
+}
 
 double attention_scale(const Attention& attention) {
   return 1.0 / std::sqrt(static_cast<double>(attention.head_dim));
@@ -110,48 +162,10 @@ at::Tensor visibility(const Attention& attention, int64_t queries, int64_t keys,
       .masked_fill_(hidden, -std::numeric_limits<double>::infinity());
 }
 
-AttendedDocument attend_document_on_cpu(const Attention& attention, const at::Tensor& q,
-                                        const at::Tensor& k, const at::Tensor& v) {
-  if (own_kernel_serves(q, k, v)) return attend_by_own_kernel(attention, q, k, v);
-  std::vector<at::Tensor> outs, log_sum_exps;
-  for (const Stretch& s : stretches_of(attention, q.size(0), k.size(0), bias_options(q))) {
-    auto [out, log_sum_exp] = torch_compat::cpu_attention(
-        as_batch(q, s.q_begin, s.q_end), as_batch(k, s.k_begin, s.k_end),
-        as_batch(v, s.k_begin, s.k_end), s.causal, optional_of(s.bias), attention_scale(attention));
-    outs.push_back(from_batch(out));
-    log_sum_exps.push_back(log_sum_exp);
-  }
-  return {at::cat(outs, 0), at::cat(log_sum_exps, 2)};
-}
-
-QkvGradients attend_document_on_cpu_backward(const Attention& attention, const at::Tensor& q,
-                                             const at::Tensor& k, const at::Tensor& v,
-                                             const AttendedDocument& forward,
-                                             const at::Tensor& d_out) {
-  const auto stretches = stretches_of(attention, q.size(0), k.size(0), bias_options(q));
-  std::vector<at::Tensor> d_queries;
-  QkvGradients gradients;
-  for (const Stretch& s : stretches) {
-    auto [dq, dk, dv] = torch_compat::cpu_attention_backward(
-        as_batch(d_out, s.q_begin, s.q_end), as_batch(q, s.q_begin, s.q_end),
-        as_batch(k, s.k_begin, s.k_end), as_batch(v, s.k_begin, s.k_end),
-        as_batch(forward.out, s.q_begin, s.q_end),
-        forward.log_sum_exp.slice(2, s.q_begin, s.q_end).contiguous(), s.causal,
-        optional_of(s.bias), attention_scale(attention));
-    if (stretches.size() == 1) return {from_batch(dq), from_batch(dk), from_batch(dv)};
-    if (!gradients.k.defined()) gradients = {{}, at::zeros_like(k), at::zeros_like(v)};
-    gradients.k.slice(0, s.k_begin, s.k_end).add_(from_batch(dk));
-    gradients.v.slice(0, s.k_begin, s.k_end).add_(from_batch(dv));
-    d_queries.push_back(from_batch(dq));
-  }
-  gradients.q = at::cat(d_queries, 0);
-  return gradients;
-}
-
 at::Tensor attend_document(const Attention& attention, const at::Tensor& q, const at::Tensor& k,
                            const at::Tensor& v) {
-  if (q.is_cpu() && q.scalar_type() != at::kDouble)
-    return attend_document_on_cpu(attention, q, k, v).out;
+  if (has_cpu_attention(q))
+    return attend_documents_on_cpu(attention, q, k, v, {{0, q.size(0), 0, k.size(0)}}).out;
   std::vector<at::Tensor> outs;
   for (const Stretch& s : stretches_of(attention, q.size(0), k.size(0), bias_options(q))) {
     const at::Tensor bias = s.bias.defined() ? s.bias.to(q.scalar_type()) : s.bias;

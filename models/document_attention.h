@@ -1,31 +1,40 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
+#include "kernels/attention.h"
 #include "models/attention.h"
 
 namespace isogrid {
 
-// Attention of one document, after norm and rotation: q [n, heads, d], k and v [m, kv_heads, d],
-// contiguous, the queries being the last n of the m tokens.
+// Attention after norm and rotation: q [tokens, heads, d], k and v [keys, kv_heads, d], contiguous.
 
-struct AttendedDocument {
+/// Have our kernels this type on this device? float32, bfloat16 and float16 on the CPU.
+bool has_cpu_attention(const at::Tensor& q);
+
+struct AttendedDocuments {
   at::Tensor out;          // like q
-  at::Tensor log_sum_exp;  // float32 [1, heads, n], for the backward pass
+  at::Tensor log_sum_exp;  // float32 [tokens, heads], for the backward pass
 };
 
-/// Our own kernel for float32 and bfloat16, LibTorch's for float16.
-AttendedDocument attend_document_on_cpu(const Attention& attention, const at::Tensor& q,
-                                        const at::Tensor& k, const at::Tensor& v);
+/// All documents at once: short ones are shared out to threads as well as long ones.
+AttendedDocuments attend_documents_on_cpu(const Attention& attention, const at::Tensor& q,
+                                          const at::Tensor& k, const at::Tensor& v,
+                                          const std::vector<kernels::AttentionSpan>& documents);
 
 struct QkvGradients {
   at::Tensor q, k, v;
 };
-QkvGradients attend_document_on_cpu_backward(const Attention& attention, const at::Tensor& q,
-                                             const at::Tensor& k, const at::Tensor& v,
-                                             const AttendedDocument& forward,
-                                             const at::Tensor& d_out);
+/// For documents without a past.
+QkvGradients attend_documents_on_cpu_backward(const Attention& attention, const at::Tensor& q,
+                                              const at::Tensor& k, const at::Tensor& v,
+                                              const AttendedDocuments& forward,
+                                              const at::Tensor& d_out,
+                                              const std::vector<kernels::AttentionSpan>& documents);
 
-/// Any device and type, without a gradient.
+/// One document whose queries are the last of its keys' tokens. Any device and type, without a
+/// gradient.
 at::Tensor attend_document(const Attention& attention, const at::Tensor& q, const at::Tensor& k,
                            const at::Tensor& v);
 

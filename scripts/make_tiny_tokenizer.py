@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Trains data/tiny/tokenizer.json: a byte-level BPE of the Qwen form with 2,048 tokens.
 
-The text is written here, so that the file can be made again to the byte anywhere: simple English,
-questions and answers about an assistant called Zen Nano, numbers and a little code.
+The text is written by this project, so that the file can be made again to the byte anywhere: half a
+megabyte of what the tiny model is pretrained on (make_tiny_corpus.py), then common words, questions and
+answers about an assistant called Zen Nano, numbers and a little code.
 """
 import collections
 import itertools
@@ -11,7 +12,10 @@ import pathlib
 import random
 import re
 
+import make_tiny_corpus
+
 SIZE = 2048
+CORPUS_BYTES = 500_000
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MARKERS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>",
            "</tool_response>"]
@@ -20,24 +24,6 @@ PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\
 # The same for text of ASCII, which is all this script writes.
 ASCII_PATTERN = re.compile(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\nA-Za-z0-9]?[A-Za-z]+|[0-9]"
                            r"| ?[^\sA-Za-z0-9]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-
-PEOPLE = """the teacher|my friend|the old man|a young girl|the doctor|our neighbour|the cook|a child
-|the farmer|the writer|the driver|a student|the captain|my sister|the gardener|a stranger|the queen
-|your brother|the painter|the engineer""".replace("\n", "").split("|")
-VERBS = """reads|writes|finds|carries|opens|closes|watches|remembers|forgets|builds|repairs|paints
-|follows|understands|explains|measures|describes|collects|protects|brings|leaves|loves|needs|wants
-|chooses|compares|answers|counts|draws|teaches""".replace("\n", "").split("|")
-THINGS = """a letter|the garden|an old book|the kitchen table|the small boat|a warm coat|the window
-|the morning train|a simple question|the long road|a bright lamp|the green field|a heavy stone
-|the river|an empty bottle|the blue door|a quiet song|the machine|fresh bread|the mountain
-|a good idea|the weather|the wooden chair|a picture of the sea|the answer|every number|the school
-|a cup of tea|the evening light|the broken clock""".replace("\n", "").split("|")
-PLACES = """in the city|near the forest|under the bridge|at home|behind the station|on the island
-|before breakfast|after the rain|during the winter|every Monday|with great care|without a sound
-|for the first time|because it is late|when the sun rises|while the children sleep
-|between two houses|above the clouds|across the street|until tomorrow""".replace("\n", "").split("|")
-OPENINGS = ["", "", "", "Yesterday we learned that ", "I think ", "Perhaps ", "However, ", "Then ",
-            "It is true that ", "People say that ", "Sometimes ", "Of course, "]
 
 WORDS = """able about above accept account across action active actual address advice afraid again against
 agree allow almost alone along already also although always amount ancient angry animal another anything
@@ -161,12 +147,7 @@ x = (a + b) * c / (d - e); y == x && z != 0
 
 def corpus():
     rng = random.Random(2048)
-    lines = []
-    for person, verb in itertools.product(PEOPLE, VERBS):
-        thing, place = rng.choice(THINGS), rng.choice(PLACES)
-        opening = rng.choice(OPENINGS)
-        sentence = f"{opening}{person} {verb} {thing} {place}"
-        lines.append(sentence[0].upper() + sentence[1:] + rng.choice(".....?!"))
+    lines = [make_tiny_corpus.plain(body) for body in make_tiny_corpus.documents(2048, CORPUS_BYTES)]
     for question, answer in QUESTIONS.items():
         lines += [f"User: {question}\nAssistant: {answer}\n", f"user\n{question}", f"assistant\n{answer}"] * 6
     for _ in range(300):
@@ -216,7 +197,7 @@ def train(words, merge_count):
     return merges
 
 
-def main():
+def write(target):
     alphabet = byte_alphabet()
     words = collections.Counter("".join(alphabet[b] for b in piece.encode())
                                 for piece in ASCII_PATTERN.findall(corpus()))
@@ -239,9 +220,8 @@ def main():
                    end_of_word_suffix="", fuse_unk=False, byte_fallback=False, ignore_merges=False,
                    vocab=vocab, merges=merges))
     assert len(vocab) == SIZE, f"two merges make the same token: {len(vocab)} of {SIZE}"
-    target = pathlib.Path(__file__).resolve().parent.parent / "data/tiny/tokenizer.json"
     target.write_text(json.dumps(tokenizer, ensure_ascii=False, indent=None) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    write(pathlib.Path(__file__).resolve().parent.parent / "data/tiny/tokenizer.json")

@@ -5,34 +5,11 @@
 #include "core/log.h"
 #include "data/templates/prompt.h"
 #include "data/templates/tools.h"
+#include "data/tokenizer/edge_tokens.h"
+#include "trainer/data_coding.h"
 
 namespace isogrid {
 namespace {
-
-constexpr uint64_t kLargestConfig = 16 << 20;
-
-/// A token of tokenizer_config.json, written as text or as an object with its text.
-std::string token_text(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_object() && value.contains("content") && value["content"].is_string()) {
-    return value["content"].get<std::string>();
-  }
-  return {};
-}
-
-Json read_if_there(const ModelFolder& folder, const std::string& name) {
-  if (!folder.files->has(name)) return Json::object();
-  return parse_json(folder.files->read(name, kLargestConfig), folder.files->shown(name));
-}
-
-/// The text of bos or eos: as the tokenizer's config names it, else the id of the model's config.
-std::string edge_token(const Json& tokenizer_config, const ModelFolder& folder,
-                       const Tokenizer& tokenizer, const std::string& name) {
-  if (tokenizer_config.contains(name)) return token_text(tokenizer_config[name]);
-  const auto id = folder.config.find(name + "_id");
-  if (id == folder.config.end() || !id->is_number_integer()) return {};
-  return std::string(tokenizer.token_of(id->get<int32_t>()));
-}
 
 /// The ids at which the model's own files end a text.
 GenerationChoices model_choices(const ModelFolder& folder) {
@@ -106,33 +83,26 @@ GenerationRequest AnswerPlan::request() const {
 
 const ChatTemplate& template_for_chat(const RunConfig& config, const ModelFolder& folder) {
   if (config.conversation.chat_template) return chat_template(*config.conversation.chat_template);
-  const RecognisedTemplate found =
-      recognise_chat_template(folder.chat_template.value_or(std::string()));
-  if (found.layout == nullptr) {
-    std::string names;
-    for (const ChatTemplate* layout : chat_templates()) {
-      names.append(names.empty() ? "" : ", ").append(layout->name);
-    }
-    fail(ExitCode::configuration, folder.path,
-         folder.chat_template ? ": its chat template is none this program knows"
-                              : ": has no chat template",
-         "; name one with --template: ", names);
-  }
-  log_info(concat("template: ", found.layout->name, ", told from the model's own chat template",
-                  found.remark.empty() ? "" : "; ", found.remark));
-  return *found.layout;
+  if (const ChatTemplate* layout = recognised_layout(folder.chat_template)) return *layout;
+  std::string names;
+  for (const ChatTemplate* layout : chat_templates())
+    names.append(names.empty() ? "" : ", ").append(layout->name);
+  fail(ExitCode::configuration, folder.path,
+       folder.chat_template ? ": its chat template is none this program knows"
+                            : ": has no chat template",
+       "; name one with --template: ", names);
 }
 
 AnswerPlan plan_answers(const RunConfig& config, const ModelFolder& folder,
                         const Tokenizer& tokenizer, const ChatTemplate* layout) {
-  const Json tokenizer_config = read_if_there(folder, "tokenizer_config.json");
+  const EdgeTexts edges = read_edge_texts(*folder.files, tokenizer);
   const GenerationChoices model = model_choices(folder);
   AnswerPlan plan;
   plan.settings = decide_generation(user_choices(config), model);
   plan.layout = layout;
   plan.options = template_options(config.conversation);
-  plan.bos = edge_token(tokenizer_config, folder, tokenizer, "bos_token");
-  plan.eos = edge_token(tokenizer_config, folder, tokenizer, "eos_token");
+  plan.bos = edges.bos;
+  plan.eos = edges.eos;
   plan.seed = static_cast<uint64_t>(config.run.seed);
   plan.skip_special = config.generation.skip_special_tokens;
   std::vector<int32_t> others;

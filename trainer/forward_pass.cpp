@@ -37,22 +37,25 @@ double sum_in_double(const at::Tensor& losses) {
 
 }  // namespace
 
-ForwardPass::ForwardPass(const CausalLm& model, const Batch& batch, const PassSettings& settings)
+ForwardPass::ForwardPass(const CausalLm& model, const Batch& batch, const PassSettings& settings,
+                         double factor)
     : layout_(lay_out(model.config, batch.document_ends, {}, model.device)),
       noise_(training_noise(settings.noise, batch.epoch, batch.document_ends, batch.sample_ids,
-                            model.config.hidden)) {
+                            model.config.hidden)),
+      factor_(factor) {
   const at::AutoGradMode graph(true);
   const Wanted wanted = wanted_of(model, batch);
   const at::Tensor hidden =
       forward_hidden(model, as_tensor(batch.input_ids), layout_, {},
                      {.noise = &noise_, .recompute_blocks = settings.recompute_blocks});
-  losses_ = next_token_loss(hidden, *model.head, wanted.rows, wanted.labels);
+  losses_ = next_token_loss(hidden, *model.head, wanted.rows, wanted.labels,
+                            {.label_smoothing = settings.label_smoothing, .known_factor = factor});
 }
 
 double ForwardPass::loss_sum() const { return sum_in_double(losses_); }
 
-void ForwardPass::backward(double factor) const {
-  torch::autograd::backward({losses_}, {at::full_like(losses_.detach(), factor)});
+void ForwardPass::backward() const {
+  torch::autograd::backward({losses_}, {at::full_like(losses_.detach(), factor_)});
 }
 
 double batch_loss_sum(const CausalLm& model, const Batch& batch) {

@@ -6,7 +6,7 @@ namespace isogrid {
 
 /// What a training pass does beyond the model's maths.
 struct PassSettings {
-  NoiseSettings noise;
+  NoiseSettings noise = {};
   double label_smoothing = 0;
   bool recompute_blocks = false;
 };
@@ -15,18 +15,21 @@ struct PassSettings {
 /// it. The graph points into this object, so it stays where it is.
 class ForwardPass {
  public:
-  ForwardPass(const CausalLm& model, const Batch& batch, const PassSettings& settings);
+  /// `factor` is what backward() will multiply the sum of the losses with.
+  ForwardPass(const CausalLm& model, const Batch& batch, const PassSettings& settings,
+              double factor);
   ForwardPass(const ForwardPass&) = delete;
   ForwardPass& operator=(const ForwardPass&) = delete;
 
   double loss_sum() const;  // over the labelled rows
   /// Adds the gradient of `factor` times the sum to that of everything that trains.
-  void backward(double factor) const;
+  void backward() const;
 
  private:
   TokenLayout layout_;
   TrainingNoise noise_;
   at::Tensor losses_;
+  double factor_;
 };
 
 /// Sum of the losses of a batch without a graph.

@@ -321,6 +321,13 @@ void visit_state(Optimizer& optimizer, const Trainables& trainables,
                 optimizer.states[i][k]);
 }
 
+int64_t optimizer_bytes_per_number(const OptimizerConfig& config) {
+  const std::string_view rule = rule_of(config.optim).name;
+  if (rule == "adamw") return 8;
+  if (rule == "lion") return 4;
+  return rule == "adamw_8bit" ? 2 : 0;
+}
+
 double gradient_norm(const Trainables& trainables) {
   const at::Tensor& g = trainables.gradient;
   if (!g.is_cpu() || g.scalar_type() != at::kFloat)

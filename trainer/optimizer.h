@@ -34,6 +34,9 @@ void update(Optimizer& optimizer, Trainables& trainables, double learning_rate,
 void visit_state(Optimizer& optimizer, const Trainables& trainables,
                  const std::function<void(const std::string& name, at::Tensor& tensor)>& visitor);
 
+/// About what the rule keeps for each trained number, in bytes.
+int64_t optimizer_bytes_per_number(const OptimizerConfig& config);
+
 /// Length of the whole gradient, in float64, cut at fixed places: the number of threads changes no
 /// bit. Not finite where a gradient is not.
 double gradient_norm(const Trainables& trainables);

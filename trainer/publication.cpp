@@ -14,10 +14,12 @@
 namespace isogrid {
 namespace {
 
-at::Tensor master_of(const Training& training, const TensorSlot& slot) {
+/// The running average where the run keeps one, else the masters.
+at::Tensor published_value(const Training& training, const TensorSlot& slot) {
   const TrainedSlice* slice = training.trainables.find(slot.name);
-  return slice == nullptr ? *slot.tensor
-                          : training.trainables.view(training.trainables.master, *slice);
+  if (slice == nullptr) return *slot.tensor;
+  return training.trainables.view(
+      training.average.defined() ? training.average : training.trainables.master, *slice);
 }
 
 FileToWrite safetensors_file(const std::string& name, const std::vector<NamedTensor>& tensors) {
@@ -43,7 +45,7 @@ std::vector<NamedTensor> as_ordinary(std::vector<NamedTensor> tensors,
 }
 
 std::vector<FileToWrite> adapter_files(Training& training, const Publication& publication) {
-  const StoredValue value = [&](const TensorSlot& slot) { return master_of(training, slot); };
+  const StoredValue value = [&](const TensorSlot& slot) { return published_value(training, slot); };
   std::vector<NamedTensor> tensors = peft_tensors(training.model, publication.in_full, value);
   AdapterSpec spec = publication.adapter;
   Json config = peft_config(training.model, spec, publication.base_name, publication.in_full);
@@ -70,7 +72,7 @@ std::vector<FileToWrite> model_files(Training& training, const Publication& publ
     entry.shape = slot.tensor->sizes().vec();
     entry.dtype = stored != nullptr ? stored->entry->dtype : dtype_of(training.model.compute);
     if (stored == nullptr || training.trainables.find(slot.name) != nullptr)
-      trained[slot.name] = master_of(training, slot);
+      trained[slot.name] = published_value(training, slot);
     entries.push_back(std::move(entry));
   });
   const TensorProducer produce = [index, trained](const TensorEntry& entry, OutputFile& file) {

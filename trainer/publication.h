@@ -25,8 +25,8 @@ struct Publication {
   double shard_gigabytes = 5;
 };
 
-/// The files of a model folder or an adapter folder, from the masters of what trains. Reads the
-/// trainables when written, so nothing may be updated before that.
+/// The files of a model folder or an adapter folder, from the masters of what trains or their
+/// running average. They are read when written, so nothing may be updated before that.
 std::vector<FileToWrite> publication_files(Training& training, const Publication& publication);
 
 /// Name under which a trained tensor is published, and whether its file holds the master itself, so

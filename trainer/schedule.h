@@ -11,9 +11,9 @@ namespace isogrid {
 struct Schedule {
   std::string shape = "linear";
   double highest = 0;
-  int64_t warmup = 0;                     // steps of rising rate
-  int64_t total = 1;                      // steps of the run
-  std::map<std::string, double> numbers;  // the shape's own settings
+  int64_t warmup = 0;                          // steps of rising rate
+  int64_t total = 1;                           // steps of the run
+  std::map<std::string, double> numbers = {};  // the shape's own settings
 };
 
 /// `total_steps` is known. Numbers that the shape does not have are refused (78).

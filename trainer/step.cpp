@@ -26,9 +26,10 @@ StepReport run_step(Training& training, const BatchStream& batches, int64_t step
 
   training.trainables.gradient.zero_();
   for (int64_t micro_batch = 0; micro_batch < batches.micro_batches(step); ++micro_batch) {
-    const ForwardPass pass(training.model, batches.at(step, micro_batch), training.pass);
+    const ForwardPass pass(training.model, batches.at(step, micro_batch), training.pass,
+                           scale / tokens);
     report.loss += pass.loss_sum() / tokens;
-    pass.backward(scale / tokens);
+    pass.backward();
   }
 
   report.grad_norm = gradient_norm(training.trainables) / scale;

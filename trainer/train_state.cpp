@@ -82,10 +82,12 @@ Json progress_json(const Progress& p) {
           {"num_input_tokens_seen", p.tokens},
           {"loss_sum", p.loss_sum},
           {"updates", p.updates},
+          {"train_seconds", p.train_seconds},
           {"skipped_in_a_row", p.skipped_in_a_row},
           {"skipped_steps", p.skipped_steps},
           {"best_metric", best},
           {"best_step", p.best_step},
+          {"evaluated_step", p.evaluated_step},
           {"evaluations_without_gain", p.evaluations_without_gain}};
 }
 
@@ -96,10 +98,12 @@ Progress read_progress(const JsonFields& fields) {
   p.tokens = fields.integer("num_input_tokens_seen", 0);
   p.loss_sum = fields.number("loss_sum");
   p.updates = fields.integer("updates", 0);
+  p.train_seconds = fields.number("train_seconds");
   p.skipped_in_a_row = fields.integer("skipped_in_a_row", 0);
   for (const Json& step : fields.value("skipped_steps")) p.skipped_steps.push_back(step);
   if (fields.has("best_metric")) p.best_metric = fields.number("best_metric");
   p.best_step = fields.integer("best_step", 0);
+  p.evaluated_step = fields.integer_or("evaluated_step", -1);
   p.evaluations_without_gain = fields.integer("evaluations_without_gain", 0);
   return p;
 }

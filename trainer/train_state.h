@@ -18,10 +18,12 @@ struct Progress {
   int64_t tokens = 0;   // fed so far
   double loss_sum = 0;  // of the steps that updated
   int64_t updates = 0;
+  double train_seconds = 0;  // in steps, over all attempts
   int64_t skipped_in_a_row = 0;
   std::vector<int64_t> skipped_steps;  // the latest, as far back as the policy looks
   std::optional<double> best_metric;
   int64_t best_step = 0;
+  int64_t evaluated_step = -1;  // of the last evaluation
   int64_t evaluations_without_gain = 0;
 };
 

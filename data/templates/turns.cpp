@@ -88,7 +88,7 @@ class TurnEncoder {
       add_answer(turn, messages[i + 1]);
       const bool last = i + 2 == messages.size();
       add_empty_thought(turn, messages[i + 1], last);
-      set_trained(turn, messages[i + 1], last);
+      set_trained(turn, messages[i], messages[i + 1], last);
       encoded.turns.push_back(std::move(turn));
     }
     return encoded;
@@ -160,9 +160,12 @@ class TurnEncoder {
     }
   }
 
-  void set_trained(Turn& turn, const Message& answer, bool last) const {
+  void set_trained(Turn& turn, const Message& question, const Message& answer, bool last) const {
     const bool by_rule = last || !options_.mask_history;
-    for (Slot& slot : turn.source) slot.trained = options_.train_on_prompt;
+    for (Slot& slot : turn.source)
+      slot.trained = slot.role == question.role
+                         ? question.trained.value_or(options_.train_on_prompt)
+                         : options_.train_on_prompt;
     for (Slot& slot : turn.target) slot.trained = answer.trained.value_or(by_rule);
   }
 

@@ -54,17 +54,17 @@ TEST(Tokenizer, MergesLongPiecesLikeShortOnes) {
 
 TEST(Tokenizer, GivesTheIdsOfHuggingFaceForTheTinyVocabulary) {
   EXPECT_EQ(tiny().encode("<|im_start|>user\nWho are you?<|im_end|>\n"),
-            (Ids{1, 372, 207, 1121, 524, 322, 39, 2, 207}));
+            (Ids{1, 301, 207, 547, 389, 316, 39, 2, 207}));
   EXPECT_EQ(tiny().encode("I am Zen Nano, a small assistant. 12+3=15"),
-            (Ids{49, 619, 654, 655, 20, 272, 612, 691, 22, 229, 25, 26, 19, 27, 37, 25, 29}));
+            (Ids{49, 394, 1337, 1338, 20, 265, 478, 1043, 22, 229, 25, 26, 19, 27, 37, 25, 29}));
   EXPECT_EQ(tiny().encode("He\u0301llo  wo\u0301rld\r\n\r\n  \u017f it'\u017f IT'S"),
-            (Ids{48,  136, 111, 84,  407, 229, 280, 136, 120, 90,  430, 210, 207, 210,
-                 207, 229, 229, 138, 132, 441, 15,  138, 132, 392, 60,  15,  59}));
+            (Ids{48,  136, 111, 1885, 229, 269, 136, 120, 90,  348, 210, 207, 210,
+                 207, 229, 229, 138,  132, 322, 15,  138, 132, 306, 60,  15,  59}));
   EXPECT_EQ(tiny().encode("\U0001F600 \uD55C\uAD6D\uC5B4"),
             (Ids{181, 262, 255, 231, 229, 178, 252, 259, 175, 122, 264, 177, 253, 121}));
   EXPECT_EQ(tiny().encode("<think>\n</think><tool_call"),
-            (Ids{3, 207, 4, 36, 92, 616, 71, 75, 445}));
-  EXPECT_EQ(tiny().encode("   \n  \t x"), (Ids{418, 207, 308, 206, 1463}));
+            (Ids{3, 207, 4, 36, 92, 902, 71, 75, 73, 290}));
+  EXPECT_EQ(tiny().encode("   \n  \t x"), (Ids{944, 207, 451, 206, 229, 96}));
 }
 
 TEST(Tokenizer, KnowsItsTokensByNameAndId) {

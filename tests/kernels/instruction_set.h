@@ -25,6 +25,7 @@ class InstructionSetTest : public testing::TestWithParam<Isa> {
   std::mt19937 engine_{11};
 };
 
-inline const auto kEveryIsa = testing::Values(Isa::baseline, Isa::avx2, Isa::avx512);
+inline const auto kEveryIsa =
+    testing::Values(Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512bf16);
 
 }  // namespace isogrid::kernels

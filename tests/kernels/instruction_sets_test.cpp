@@ -3,7 +3,6 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/attention.h"
 #include "kernels/elementwise.h"
 #include "kernels/matvec.h"
 #include "tests/kernels/instruction_set.h"
@@ -87,74 +86,6 @@ TEST_P(InstructionSetTest, Matvec) {
         }
       expect_near(y, wanted);
     }
-}
-
-/// Softmax over what a query may see, in double.
-std::vector<double> slow_attention(const AttentionShape& s, const std::vector<float>& q,
-                                   const std::vector<float>& k, const std::vector<float>& v) {
-  std::vector<double> out(q.size());
-  for (int64_t i = 0; i < s.queries; ++i)
-    for (int64_t h = 0; h < s.heads; ++h) {
-      const int64_t position = s.keys - s.queries + i, kv = h / (s.heads / s.kv_heads);
-      const int64_t oldest = s.window > 0 ? std::max<int64_t>(0, position - s.window + 1) : 0;
-      double total = 0;
-      double* to = &out[static_cast<size_t>((i * s.heads + h) * s.head_dim)];
-      for (int64_t j = oldest; j <= position; ++j) {
-        double score = 0;
-        const auto at = static_cast<size_t>((j * s.kv_heads + kv) * s.head_dim);
-        for (int64_t d = 0; d < s.head_dim; ++d)
-          score += double{q[static_cast<size_t>((i * s.heads + h) * s.head_dim + d)]} *
-                   k[at + static_cast<size_t>(d)];
-        const double share = std::exp(score * s.scale);
-        total += share;
-        for (int64_t d = 0; d < s.head_dim; ++d) to[d] += share * v[at + static_cast<size_t>(d)];
-      }
-      for (int64_t d = 0; d < s.head_dim; ++d) to[d] /= total;
-    }
-  return out;
-}
-
-TEST_P(InstructionSetTest, Attention) {
-  const AttentionShape shapes[] = {
-      {.queries = 1, .keys = 1, .heads = 1, .kv_heads = 1, .head_dim = 2, .window = 0, .scale = 1},
-      {.queries = 70,
-       .keys = 70,
-       .heads = 4,
-       .kv_heads = 2,
-       .head_dim = 24,
-       .window = 0,
-       .scale = 0.2f},
-      {.queries = 5,
-       .keys = 200,
-       .heads = 3,
-       .kv_heads = 1,
-       .head_dim = 66,
-       .window = 0,
-       .scale = 0.1f},
-      {.queries = 130,
-       .keys = 150,
-       .heads = 2,
-       .kv_heads = 2,
-       .head_dim = 10,
-       .window = 9,
-       .scale = 0.3f},
-      {.queries = 65,
-       .keys = 65,
-       .heads = 2,
-       .kv_heads = 1,
-       .head_dim = 130,
-       .window = 64,
-       .scale = 0.1f}};
-  const AttentionKernels& kernel = attention_kernels(GetParam());
-  for (const AttentionShape& s : shapes) {
-    const auto q = random(static_cast<size_t>(s.queries * s.heads * s.head_dim));
-    const auto k = random(static_cast<size_t>(s.keys * s.kv_heads * s.head_dim));
-    const auto v = random(k.size());
-    std::vector<float> out(q.size()), scratch(static_cast<size_t>(kernel.scratch(s)));
-    kernel.forward(Element::f32, s, q.data(), k.data(), v.data(), out.data(), nullptr,
-                   scratch.data(), 0, kernel.units(s));
-    expect_near(out, slow_attention(s, q, k, v));
-  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, InstructionSetTest, kEveryIsa);

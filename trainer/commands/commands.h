@@ -38,13 +38,19 @@ int run_chat(const Invocation& invocation);
 int run_config(const Invocation& invocation);
 int run_diff(const Invocation& invocation);
 int run_eval(const Invocation& invocation);
+int run_export(const Invocation& invocation);
 int run_generate(const Invocation& invocation);
 int run_help(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);
 int run_inspect(const Invocation& invocation);
+int run_inspect_rows(const Invocation& invocation);  // inspect --config
 int run_logits(const Invocation& invocation);
+int run_plan(const Invocation& invocation);
+int run_prepare(const Invocation& invocation);
+int run_show_batch(const Invocation& invocation);
 int run_plot(const Invocation& invocation);
 int run_tokenize(const Invocation& invocation);
+int run_train(const Invocation& invocation);
 int run_verify(const Invocation& invocation);
 int run_version(const Invocation& invocation);
 

@@ -1,3 +1,5 @@
+#include <ATen/Parallel.h>
+
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -5,10 +7,16 @@
 #include "core/error.h"
 #include "core/io.h"
 #include "core/json.h"
+#include "core/log.h"
+#include "data/rows.h"
 #include "data/tokenizer/tokenizer.h"
 #include "models/score.h"
 #include "trainer/commands/commands.h"
+#include "trainer/commands/data_progress.h"
+#include "trainer/data_coding.h"
+#include "trainer/evaluate.h"
 #include "trainer/open_model.h"
+#include "trainer/run_directory/stop_signal.h"
 #include "trainer/terminal.h"
 
 namespace isogrid {
@@ -16,22 +24,34 @@ namespace {
 
 constexpr uint64_t kLargestText = uint64_t{4} << 30;
 
-void print_score(const TextScore& score, double seconds, const CommandOptions& options) {
-  const double speed = seconds > 0 ? static_cast<double>(score.tokens) / seconds : 0;
-  if (options.json) {
-    const Json result = {{"loss", score.loss},
-                         {"perplexity", std::exp(score.loss)},
-                         {"tokens", score.tokens},
-                         {"tokens_per_second", speed}};
-    std::fputs(dump_json(result).c_str(), stdout);
-    return;
-  }
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// A measurement as programs read it.
+Json score_json(double loss, int64_t tokens, double seconds) {
+  return {{"loss", loss},
+          {"perplexity", std::exp(loss)},
+          {"tokens", tokens},
+          {"tokens_per_second", seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0}};
+}
+
+void print_score(double loss, int64_t tokens, double seconds, const std::string& how) {
   std::printf(
-      "loss        %.6f\nperplexity  %.4f\ntokens      %lld, each scored once\n"
-      "window      %lld, moved by %lld\nspeed       %.0f tokens/s\n",
-      score.loss, std::exp(score.loss), static_cast<long long>(score.tokens),
-      static_cast<long long>(options.eval_window), static_cast<long long>(options.eval_stride),
-      speed);
+      "loss        %.6f\nperplexity  %.4f\ntokens      %lld, each scored once\n%s"
+      "speed       %.0f tokens/s\n",
+      loss, std::exp(loss), static_cast<long long>(tokens), how.c_str(),
+      seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0);
+}
+
+void report_score(double loss, int64_t tokens, double seconds, const std::string& how,
+                  bool as_json) {
+  if (as_json)
+    std::fputs(dump_json(score_json(loss, tokens, seconds)).c_str(), stdout);
+  else
+    print_score(loss, tokens, seconds, how);
 }
 
 TextScore score_with_progress(const CausalLm& model, const std::vector<int32_t>& ids,
@@ -40,14 +60,8 @@ TextScore score_with_progress(const CausalLm& model, const std::vector<int32_t>&
   return score_text(model, ids, windows, [&](int64_t done, int64_t) { progress.show(done); });
 }
 
-}  // namespace
-
-int run_eval(const Invocation& invocation) {
+int eval_text(const Invocation& invocation) {
   const CommandOptions& options = invocation.options;
-  if (!options.text_file)
-    fail(ExitCode::usage,
-         "eval needs --text_file FILE: evaluating the rows of a config's dataset "
-         "is not supported yet");
   const ScoringWindows windows{options.eval_window, options.eval_stride};
   scored_spans(0, windows);  // refuses a bad window before the weights are read
   const std::string text = read_text_file(*options.text_file, kLargestText);
@@ -57,13 +71,74 @@ int run_eval(const Invocation& invocation) {
     fail(ExitCode::refused_input, *options.text_file, ": has ", ids.size(),
          " tokens; a loss needs at least 2");
   const OpenedModel opened = open_model(invocation.config);
-
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   const TextScore score = score_with_progress(opened.model, ids, windows);
-  print_score(score,
-              std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-              options);
+  report_score(
+      score.loss, score.tokens, seconds_since(start),
+      concat("window      ", options.eval_window, ", moved by ", options.eval_stride, "\n"),
+      options.json);
   return 0;
+}
+
+PreparedData prepared_rows(const RunConfig& config) {
+  const DataCoding coding = open_data_coding(config);
+  DataProgress progress(config);
+  return prepare_data(config, coding.coder, *coding.layout, progress.hooks());
+}
+
+/// The rows a run with this config evaluates on; without any, those it trains on.
+std::vector<EvalRows> rows_to_measure(const PreparedData& data) {
+  if (!data.eval.empty()) return data.eval;
+  log_info("neither eval_dataset nor val_size is set: the rows of dataset are measured");
+  return {{"", data.train}};
+}
+
+int eval_rows(const Invocation& invocation) {
+  const RunConfig& config = invocation.config;
+  const PreparedData data = prepared_rows(config);
+  const OpenedModel opened = open_model(config);
+  const StopSignal signals;
+  const auto start = Clock::now();
+  double sum = 0;
+  int64_t tokens = 0;
+  Json each = Json::object();
+  for (const EvalRows& rows : rows_to_measure(data)) {
+    ProgressLine line("scoring", rows.rows->rows());
+    const auto result =
+        evaluate(opened.model, rows.rows, config.training.per_device_eval_batch_size,
+                 StopSignal::requested, [&](int64_t done, int64_t) { line.show(done); });
+    if (!result) return static_cast<int>(ExitCode::stopped_early);
+    sum += result->loss * static_cast<double>(result->label_tokens);
+    tokens += result->label_tokens;
+    if (!rows.name.empty())
+      each[rows.name] = {{"loss", result->loss}, {"perplexity", std::exp(result->loss)}};
+  }
+  const double seconds = seconds_since(start);
+  const double loss = sum / static_cast<double>(std::max<int64_t>(1, tokens));
+  std::string how;
+  for (const auto& [name, figures] : each.items())
+    how += concat("  ", name, ": loss ", figures["loss"].get<double>(), "\n");
+  if (invocation.options.json) {
+    Json result = score_json(loss, tokens, seconds);
+    if (!each.empty()) result["datasets"] = each;
+    std::fputs(dump_json(result).c_str(), stdout);
+  } else {
+    print_score(loss, tokens, seconds, how);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int run_eval(const Invocation& invocation) {
+  const RunConfig& config = invocation.config;
+  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
+  if (invocation.options.text_file) return eval_text(invocation);
+  if (config.data.dataset.empty() && config.data.eval_dataset.empty())
+    fail(ExitCode::usage,
+         "eval needs something to measure: --text_file FILE, or eval_dataset or "
+         "dataset in the config");
+  return eval_rows(invocation);
 }
 
 }  // namespace isogrid

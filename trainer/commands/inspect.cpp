@@ -30,13 +30,6 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text.empty() ? "scalar" : text;
 }
 
-/// 1234567 -> "1,234,567".
-std::string grouped(uint64_t number) {
-  std::string text = std::to_string(number);
-  for (size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, ",");
-  return text;
-}
-
 uint64_t element_count(const TensorEntry& entry) {
   return entry.bytes() * 8 / dtype_bits(entry.dtype);
 }
@@ -50,8 +43,8 @@ struct Sum {
     bytes += entry.bytes();
   }
   void print(const std::string& what) const {
-    std::printf("%-8s %s %s, %s elements, %s\n", what.c_str(), grouped(tensors).c_str(),
-                tensors == 1 ? "tensor" : "tensors", grouped(elements).c_str(),
+    std::printf("%-8s %s %s, %s elements, %s\n", what.c_str(), with_commas(tensors).c_str(),
+                tensors == 1 ? "tensor" : "tensors", with_commas(elements).c_str(),
                 human_bytes(bytes).c_str());
   }
 };
@@ -94,9 +87,7 @@ void print_listing(const std::string& path, const TensorListing& listing) {
 }  // namespace
 
 int run_inspect(const Invocation& invocation) {
-  if (invocation.options.config)
-    fail(ExitCode::configuration,
-         "inspect --config: showing the rows of a run is not supported yet");
+  if (invocation.options.config) return run_inspect_rows(invocation);
   if (invocation.positional.empty())
     fail(ExitCode::usage, "inspect: name a file or a folder: trainer inspect FILE_OR_DIR");
   const std::string path = resolve_model(invocation.positional.front());

@@ -3,14 +3,15 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "core/error.h"
 #include "models/score.h"
 
 namespace isogrid {
@@ -23,50 +24,65 @@ at::ScalarType at_least_float(at::ScalarType type) {
   return type == at::kDouble ? at::kDouble : at::kFloat;
 }
 
-/// A chunk's logits in at least float32 and the log-sum-exp of every row.
-struct ChunkLogits {
-  at::Tensor logits, log_sum_exp;
+/// Rows [first, last) of a batch: their losses, and the logits turned into their own gradient.
+struct ChunkLoss {
+  at::Tensor losses;    // float32 [rows]
+  at::Tensor d_logits;  // [rows, vocabulary], at least float32
 };
 
-ChunkLogits chunk_logits(const at::Tensor& inputs, const WeightSource& head) {
-  ChunkLogits chunk;
-  chunk.logits = multiply(inputs, head).to(at_least_float(inputs.scalar_type()));
-  chunk.log_sum_exp = at::logsumexp(chunk.logits, {1});
-  return chunk;
+ChunkLoss chunk_loss(const at::Tensor& inputs, const WeightSource& head, const at::Tensor& labels,
+                     double smoothing) {
+  at::Tensor logits = multiply(inputs, head).to(at_least_float(inputs.scalar_type()));
+  const at::Tensor log_sum_exp = at::logsumexp(logits, {1});
+  const at::Tensor index = labels.unsqueeze(1);
+  at::Tensor target = logits.gather(1, index).squeeze(1);
+  if (smoothing > 0) target = target * (1 - smoothing) + logits.mean(1) * smoothing;
+  const at::Tensor losses = log_sum_exp - target;
+  // softmax - target distribution, in place of the logits
+  logits.sub_(log_sum_exp.unsqueeze(1)).exp_();
+  if (smoothing > 0) logits.sub_(smoothing / static_cast<double>(logits.size(1)));
+  logits.scatter_add_(1, index, at::full_like(index, smoothing - 1, logits.scalar_type()));
+  return {losses, logits};
 }
 
-/// softmax - onehot, in place of the logits.
-at::Tensor logit_gradient(ChunkLogits& chunk, const at::Tensor& labels) {
-  at::Tensor& gradient = chunk.logits;
-  gradient.sub_(chunk.log_sum_exp.unsqueeze(1)).exp_();
-  const at::Tensor index = labels.unsqueeze(1);
-  gradient.scatter_add_(1, index, -at::ones_like(index, gradient.scalar_type()));
-  return gradient;
+void accumulate_head(WeightSource& head, const at::Tensor& d_logits, const at::Tensor& inputs) {
+  head.accumulate(at::mm(d_logits.to(inputs.scalar_type()).t(), inputs));
+}
+
+/// body(first, last) over chunks of rows few enough that their logits are small.
+template <typename Body>
+void for_chunks(int64_t count, int64_t vocabulary, const Body& body) {
+  const int64_t size = head_rows_per_chunk(vocabulary);
+  for (int64_t first = 0; first < count; first += size) body(first, std::min(count, first + size));
 }
 
 class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden,
-                            const at::Tensor& rows, const at::Tensor& labels, int64_t address) {
+                            const at::Tensor& rows, const at::Tensor& labels, int64_t address,
+                            double smoothing, double known_factor) {
     auto& head = *reinterpret_cast<WeightSource*>(address);
     const at::Tensor inputs = at::index_select(hidden, 0, rows);
-    const int64_t count = rows.size(0), size = head_rows_per_chunk(head.outputs());
-    at::Tensor losses = at::empty({count}, hidden.options().dtype(at::kFloat));
+    at::Tensor losses = at::empty({rows.size(0)}, hidden.options().dtype(at::kFloat));
     at::Tensor d_inputs = at::empty(inputs.sizes(), inputs.options());
     const at::Tensor weight = whole_weight(head, inputs.scalar_type(), inputs.device());
-    for (int64_t first = 0; first < count; first += size) {
-      const int64_t last = std::min(count, first + size);
-      const at::Tensor wanted = labels.slice(0, first, last);
-      ChunkLogits chunk = chunk_logits(inputs.slice(0, first, last), head);
-      const at::Tensor picked = chunk.logits.gather(1, wanted.unsqueeze(1)).squeeze(1);
-      losses.slice(0, first, last).copy_(chunk.log_sum_exp - picked);
+    const bool head_now = head.trains() && known_factor != 0;
+    for_chunks(rows.size(0), head.outputs(), [&](int64_t first, int64_t last) {
+      const at::Tensor part = inputs.slice(0, first, last);
+      ChunkLoss chunk = chunk_loss(part, head, labels.slice(0, first, last), smoothing);
+      losses.slice(0, first, last).copy_(chunk.losses);
       at::Tensor into = d_inputs.slice(0, first, last);
-      at::mm_out(into, logit_gradient(chunk, wanted).to(weight.scalar_type()), weight);
-    }
-    context->save_for_backward({rows, d_inputs, head.trains() ? inputs : at::Tensor(),
-                                head.trains() ? labels : at::Tensor()});
+      const at::Tensor d_logits = chunk.d_logits.to(weight.scalar_type());
+      at::mm_out(into, d_logits, weight);
+      if (head_now) accumulate_head(head, d_logits, part * known_factor);
+    });
+    const bool head_later = head.trains() && !head_now;
+    context->save_for_backward(
+        {rows, d_inputs, head_later ? inputs : at::Tensor(), head_later ? labels : at::Tensor()});
     context->saved_data["head"] = address;
     context->saved_data["tokens"] = hidden.size(0);
+    context->saved_data["smoothing"] = smoothing;
+    context->saved_data["known_factor"] = known_factor;
     return losses;
   }
 
@@ -74,41 +90,51 @@ class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunc
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &rows = saved[0], &d_inputs = saved[1];
     auto& head = *reinterpret_cast<WeightSource*>(context->saved_data["head"].toInt());
+    check_factor(d_losses[0], context->saved_data["known_factor"].toDouble());
     const at::Tensor scale = d_losses[0].unsqueeze(1);
-    if (head.trains()) accumulate_head(head, saved[2], saved[3], scale);
+    if (saved[2].defined())
+      accumulate_head_again(head, saved[2], saved[3], scale,
+                            context->saved_data["smoothing"].toDouble());
     at::Tensor d_hidden =
         at::zeros({context->saved_data["tokens"].toInt(), d_inputs.size(1)}, d_inputs.options());
     d_hidden.index_copy_(0, rows, (d_inputs * scale).to(d_inputs.scalar_type()));
-    return {d_hidden, at::Tensor(), at::Tensor(), at::Tensor()};
+    return {d_hidden, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 
  private:
-  static void accumulate_head(WeightSource& head, const at::Tensor& inputs,
-                              const at::Tensor& labels, const at::Tensor& scale) {
-    const int64_t count = inputs.size(0), size = head_rows_per_chunk(head.outputs());
-    for (int64_t first = 0; first < count; first += size) {
-      const int64_t last = std::min(count, first + size);
+  static void check_factor(const at::Tensor& d_losses, double known_factor) {
+    if (known_factor == 0 || d_losses.numel() == 0) return;
+    if (!d_losses.eq(static_cast<float>(known_factor)).all().item<bool>())
+      fail(ExitCode::internal, "the loss was told that backward would scale it by ", known_factor);
+  }
+
+  static void accumulate_head_again(WeightSource& head, const at::Tensor& inputs,
+                                    const at::Tensor& labels, const at::Tensor& scale,
+                                    double smoothing) {
+    for_chunks(inputs.size(0), head.outputs(), [&](int64_t first, int64_t last) {
       const at::Tensor part = inputs.slice(0, first, last);
-      ChunkLogits chunk = chunk_logits(part, head);
-      const at::Tensor gradient =
-          logit_gradient(chunk, labels.slice(0, first, last)).mul_(scale.slice(0, first, last));
-      head.accumulate(at::mm(gradient.to(part.scalar_type()).t(), part));
-    }
+      ChunkLoss chunk = chunk_loss(part, head, labels.slice(0, first, last), smoothing);
+      accumulate_head(head, chunk.d_logits.mul_(scale.slice(0, first, last)), part);
+    });
   }
 };
 
 }  // namespace
 
 at::Tensor next_token_loss(const at::Tensor& hidden, WeightSource& head, const at::Tensor& rows,
-                           const at::Tensor& labels) {
-  return NextTokenLossFunction::apply(hidden, rows, labels, reinterpret_cast<int64_t>(&head));
+                           const at::Tensor& labels, const LossOptions& options) {
+  return NextTokenLossFunction::apply(hidden, rows, labels, reinterpret_cast<int64_t>(&head),
+                                      options.label_smoothing, options.known_factor.value_or(0.0));
 }
 
 at::Tensor next_token_loss_composition(const at::Tensor& hidden, const at::Tensor& weight,
-                                       const at::Tensor& rows, const at::Tensor& labels) {
+                                       const at::Tensor& rows, const at::Tensor& labels,
+                                       double label_smoothing) {
   const at::Tensor logits = at::mm(at::index_select(hidden, 0, rows), weight.t())
                                 .to(at_least_float(hidden.scalar_type()));
-  return at::logsumexp(logits, {1}) - logits.gather(1, labels.unsqueeze(1)).squeeze(1);
+  const at::Tensor target = logits.gather(1, labels.unsqueeze(1)).squeeze(1);
+  return at::logsumexp(logits, {1}) - target * (1 - label_smoothing) -
+         logits.mean(1) * label_smoothing;
 }
 
 }  // namespace isogrid

@@ -1,0 +1,40 @@
+#include "export/registry.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace isogrid {
+
+std::span<const ExportFormat> export_formats() {
+  static const ExportFormat table[] = {
+      {"hf",
+       {"", "float32", "bfloat16", "float16"},
+       "a Hugging Face folder, adapters merged, in the stored types or the one named",
+       write_hf},
+      {"adapter", {""}, "the adapter alone, in PEFT's form", write_adapter},
+  };
+  return table;
+}
+
+std::string WantedExport::folder_name() const {
+  return concat(format->name, variant.empty() ? "" : "-", variant);
+}
+
+WantedExport wanted_export(const std::string& text) {
+  const size_t colon = text.find(':');
+  const std::string name = text.substr(0, colon);
+  const std::string variant = colon == std::string::npos ? "" : text.substr(colon + 1);
+  std::string known;
+  for (const ExportFormat& format : export_formats()) {
+    for (const std::string_view each : format.variants)
+      known += concat(known.empty() ? "" : ", ", format.name, each.empty() ? "" : ":", each);
+    const auto& variants = format.variants;
+    if (format.name == name &&
+        std::find(variants.begin(), variants.end(), variant) != variants.end())
+      return {&format, variant};
+  }
+  fail(ExitCode::configuration, "export_formats: ", text, ": supported are ", known);
+}
+
+}  // namespace isogrid

@@ -1,0 +1,41 @@
+#pragma once
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "configs/export_config.h"
+#include "export/source.h"
+
+namespace isogrid {
+
+/// One file or folder to write.
+struct ExportRequest {
+  std::string format;     // "hf"
+  std::string variant;    // "float16"; may be empty
+  std::string directory;  // where it goes
+  const ExportConfig* config = nullptr;
+};
+
+/// A format other programs load. One row of the table in registry.cpp.
+struct ExportFormat {
+  std::string_view name;
+  std::vector<std::string_view> variants;  // what may stand after the colon; "" where nothing may
+  std::string_view summary;
+  void (*write)(ExportSource& source, const ExportRequest& request);
+};
+
+std::span<const ExportFormat> export_formats();
+
+/// "hf:float16" -> its row; an unknown format or variant is refused (78) with the list.
+struct WantedExport {
+  const ExportFormat* format = nullptr;
+  std::string variant;
+  std::string folder_name() const;  // "hf-float16"
+};
+WantedExport wanted_export(const std::string& text);
+
+void write_hf(ExportSource& source, const ExportRequest& request);
+void write_adapter(ExportSource& source, const ExportRequest& request);
+
+}  // namespace isogrid

@@ -1,0 +1,36 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/causal_lm.h"
+#include "models/folder.h"
+#include "models/peft.h"
+#include "models/weight_index.h"
+
+namespace isogrid {
+
+/// What is exported: a folder's weights as they are stored, with adapters laid over them. Nothing
+/// is computed until a tensor is written, so memory stays at one tensor.
+struct ExportSource {
+  ModelFolder folder;
+  std::shared_ptr<const WeightIndex> weights;
+  CausalLm model;  // tensors in their stored types
+  std::vector<PeftFolder> adapters;
+  std::vector<std::string> replaced;  // tensors an adapter folder holds in full
+};
+
+ExportSource open_export_source(const std::string& path, std::vector<PeftFolder> adapters);
+
+/// One tensor as it will be published.
+struct ExportTensor {
+  std::string name;
+  Role role = Role::weight;
+  at::ScalarType stored = at::kFloat;
+  std::vector<int64_t> shape;
+  /// The value; what an adapter changes is summed in float32 and comes as that.
+  std::function<at::Tensor()> value = {};
+};
+std::vector<ExportTensor> export_tensors(ExportSource& source);
+
+}  // namespace isogrid

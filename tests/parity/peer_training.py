@@ -1,0 +1,167 @@
+"""What transformers and PEFT make of the same training run: a plain loop that can be read in one go.
+
+The settings are named as in a config of ours. Rows come as (input_ids, labels), the labels beside their own
+tokens; a step's loss is the mean over all its labels, whatever the cut into micro-batches.
+"""
+
+import math
+
+import models
+import peft
+import torch
+import transformers
+from transformers.optimization import Adafactor
+
+FAMILIES = {"self_attn", "mlp"}
+
+
+def train(folder, steps_rows, settings, adapter=None):
+    """Trains on a list of steps, each a list of rows; returns one {loss, grad_norm, lr} a step and the model."""
+    torch.manual_seed(0)
+    model = models.load_reference(folder, torch.float32)
+    if adapter:
+        model = peft.PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    else:
+        select(model, settings)
+    model.train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = make_optimizer(model, settings)
+    scheduler = make_scheduler(optimizer, settings, len(steps_rows))
+    records = []
+    for rows in steps_rows:
+        loss = backward(model, rows, settings)
+        limit = settings.get("max_grad_norm", 1.0) or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(trained, limit)
+        records.append({"loss": loss, "grad_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"]})
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+    return records, model.eval()
+
+
+def select(model, settings):
+    """What trains without an adapter: everything, or the last (first) blocks."""
+    model.requires_grad_(settings["finetuning_type"] == "full")
+    if settings["finetuning_type"] != "freeze":
+        return
+    count, blocks = settings.get("freeze_trainable_layers", 2), model.model.layers
+    parts = set(settings.get("freeze_trainable_modules", ["all"]))
+    for block in blocks[-count:] if count > 0 else blocks[:-count]:
+        for name, parameter in block.named_parameters():
+            parameter.requires_grad_(parts == {"all"} or bool(parts & set(name.split("."))))
+    for name, parameter in model.named_parameters():
+        if set(settings.get("freeze_extra_modules", [])) & set(name.split(".")) and ".layers." not in name:
+            parameter.requires_grad_(True)
+
+
+def backward(model, rows, settings):
+    """Adds the gradient of the step's mean loss, one row at a time, so that no row sees another."""
+    count = sum(label != -100 for _, labels in rows for label in labels[1:])
+    smoothing, total = settings.get("label_smoothing_factor", 0.0), 0.0
+    for ids, labels in rows:
+        logits = model(input_ids=torch.tensor([ids])).logits[0, :-1].float()
+        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(labels[1:]), reduction="sum",
+                                                 label_smoothing=smoothing) / count
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def parameter_groups(model, settings):
+    """Weights decay, norms and biases do not; with LoRA+ every B has a rate of its own."""
+    rate, ratio = settings["learning_rate"], settings.get("loraplus_lr_ratio", 1.0)
+    groups = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        decays = not (name.endswith("bias") or "norm" in name)
+        lr = rate * ratio if "lora_B" in name else rate
+        groups.setdefault((lr, decays), []).append(parameter)
+    # The plain rate first: it is the one that is logged.
+    return [{"params": parameters, "lr": lr, "weight_decay": settings.get("weight_decay", 0.0) if decays else 0.0}
+            for (lr, decays), parameters in sorted(groups.items(), key=lambda item: item[0][0])]
+
+
+def make_optimizer(model, settings):
+    groups, name = parameter_groups(model, settings), settings.get("optim", "adamw_torch_fused")
+    rate = settings["learning_rate"]
+    betas = (settings.get("adam_beta1", 0.9), settings.get("adam_beta2", 0.999))
+    eps = settings.get("adam_epsilon", 1e-8)
+    if name == "adamw_8bit":
+        import bitsandbytes
+        return bitsandbytes.optim.AdamW8bit(groups, lr=rate, betas=betas, eps=eps)
+    if name == "adafactor":
+        return Adafactor(groups, lr=rate, scale_parameter=False, relative_step=False)
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=rate)
+    if name == "lion":
+        return Lion(groups, rate, betas)
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=eps)
+
+
+class Lion(torch.optim.Optimizer):
+    """Symbolic Discovery of Optimization Algorithms (arXiv 2302.06675), algorithm 2."""
+
+    def __init__(self, groups, lr, betas):
+        super().__init__(groups, {"lr": lr, "betas": betas})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+                update = torch.sign(beta1 * momentum + (1 - beta1) * parameter.grad)
+                parameter.sub_(group["lr"] * (update + group["weight_decay"] * parameter))
+                momentum.mul_(beta2).add_(parameter.grad, alpha=1 - beta2)
+
+
+def make_scheduler(optimizer, settings, steps):
+    warmup = settings.get("warmup_steps", 0)
+    warmup = math.ceil(warmup * steps) if warmup < 1 else int(warmup)
+    name, numbers = settings.get("lr_scheduler_type", "linear"), dict(settings.get("lr_scheduler_kwargs", {}))
+    if name == "warmup_stable_decay":
+        # LLaMA-Factory's cut: a third of what follows the warm-up is stable.
+        stable = (steps - warmup) // 3
+        numbers = {"num_stable_steps": stable, "num_decay_steps": steps - warmup - stable, **numbers}
+    if name == "constant":
+        return transformers.get_scheduler(name, optimizer)
+    return transformers.get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=steps,
+                                      scheduler_specific_kwargs=numbers)
+
+
+def write_adapter(folder, target, seed=5, **settings):
+    """An adapter as PEFT writes it, with a B that is not zero (a zero B hides half of the maths)."""
+    torch.manual_seed(seed)
+    config = peft.LoraConfig(task_type="CAUSAL_LM", bias="none", **{
+        "r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": "all-linear",
+        "init_lora_weights": False, **settings})
+    model = peft.get_peft_model(models.load_reference(folder, torch.float32), config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_magnitude_vector" in name:
+                parameter.mul_(torch.empty_like(parameter).uniform_(0.8, 1.2))
+            elif "lora_B" in name:
+                parameter.normal_(0.0, 0.1)
+            elif "modules_to_save" in name:
+                parameter.add_(torch.empty_like(parameter).normal_(0.0, 0.02))
+    model.save_pretrained(target)
+    return target
+
+
+def load_adapter(folder, adapter):
+    """PEFT's reading of an adapter of ours: every tensor it wants is there, and no other."""
+    config = peft.PeftConfig.from_pretrained(adapter)
+    model = peft.get_peft_model(models.load_reference(folder, torch.float32), config)
+    loaded = peft.set_peft_model_state_dict(model, peft.load_peft_weights(str(adapter), device="cpu"))
+    missing = [name for name in loaded.missing_keys if "lora_" in name or "modules_to_save" in name]
+    assert not missing, missing
+    assert not loaded.unexpected_keys, loaded.unexpected_keys
+    return model.eval()
+
+
+@torch.no_grad()
+def logits(model, documents):
+    return [model(input_ids=torch.tensor([ids])).logits[0].float() for ids in documents]

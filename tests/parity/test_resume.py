@@ -1,0 +1,397 @@
+"""A run that is killed, stopped, starved of disk or damaged ends with the bits of the run that never was."""
+
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import ROOT
+
+STOPPED_EARLY, LOCKED, IO, CONFIGURATION = 75, 73, 74, 78
+STEPS = 36
+
+SETTINGS = {
+    "stage": "sft", "do_train": True, "template": "qwen", "cutoff_len": 128, "max_steps": STEPS,
+    "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-3,
+    "lr_scheduler_type": "cosine", "warmup_steps": 4, "weight_decay": 0.1, "seed": 7, "threads": 1,
+    "logging_steps": 1, "save_steps": 3, "save_total_limit": 3, "val_size": 0.1, "eval_strategy": "steps",
+    "eval_steps": 6, "compute_dtype": "float32",
+}
+# Everything that draws numbers or keeps a state between steps.
+LORA = {"finetuning_type": "lora", "lora_rank": 4, "lora_dropout": 0.1, "neftune_noise_alpha": 5, "packing": True,
+        "ema_decay": 0.9}
+VARIANTS = {
+    "lora": LORA,
+    "lora-8bit": {**LORA, "optim": "adamw_8bit", "packing": False},
+    "full-bf16": {"finetuning_type": "full", "bf16": True, "compute_dtype": "bfloat16"},
+    "freeze-lion": {"finetuning_type": "freeze", "freeze_trainable_layers": 1, "optim": "lion"},
+}
+SLOW = pytest.mark.slow
+
+
+def write_data(path, rows=80, seed=3):
+    words = ["river", "stone", "light", "seven", "under", "morning", "quiet", "engine", "paper", "north"]
+    draw = random.Random(seed)
+    sentence = lambda least, most: " ".join(draw.choices(words, k=draw.randint(least, most)))
+    path.write_text(json.dumps([{"instruction": sentence(3, 12), "input": "", "output": sentence(2, 30)}
+                                for _ in range(rows)]))
+
+
+@pytest.fixture(scope="module")
+def world(trainer, tmp_path_factory):
+    """A model of random weights with the bundled tokenizer, and some rows to train it on."""
+    root = tmp_path_factory.mktemp("resume")
+    shutil.copytree(ROOT / "data/tiny", root / "shape", ignore=shutil.ignore_patterns("*.safetensors"))
+    config = json.loads((root / "shape/config.json").read_text())
+    config.update(hidden_size=64, intermediate_size=160, num_hidden_layers=3, num_attention_heads=4,
+                  num_key_value_heads=2, head_dim=16)
+    (root / "shape/config.json").write_text(json.dumps(config))
+    trainer.run("init-model", root / "shape", root / "model")
+    write_data(root / "rows.json")
+    return root
+
+
+class Job:
+    """One output folder and the command that fills it, as often as it is started."""
+
+    def __init__(self, trainer, world, output, **settings):
+        self.trainer, self.output = trainer, pathlib.Path(output)
+        values = {**SETTINGS, "model_name_or_path": str(world / "model"), "dataset": str(world / "rows.json"),
+                  "tokenized_path": str(world / "cache"), "output_dir": str(output), **settings}
+        self.config = self.output.with_name(self.output.name + ".yaml")
+        self.config.parent.mkdir(parents=True, exist_ok=True)
+        self.config.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items()))
+        self.said = self.output.with_name(self.output.name + ".stderr")
+
+    def start(self):
+        with open(self.said, "w") as said:
+            return subprocess.Popen([self.trainer.path, "--config", str(self.config)], stdout=subprocess.DEVNULL,
+                                    stderr=said, env={**os.environ, "OMP_WAIT_POLICY": "passive"})
+
+    def finish(self, code=0):
+        came = self.start().wait()
+        assert came == code, f"exit code {came}, expected {code}:\n{self.stderr()}"
+        return self
+
+    def stderr(self):
+        return self.said.read_text()
+
+    def log_text(self):
+        path = self.output / "trainer_log.jsonl"
+        return path.read_text() if path.exists() else ""
+
+    def rows(self):
+        """(training, evaluation) by step, of what may not differ; every line whole, every step once."""
+        assert not self.log_text() or self.log_text().endswith("\n"), "a torn row"
+        steps, evaluations = {}, {}
+        for row in map(json.loads, self.log_text().splitlines()):
+            step = row["current_steps"]
+            kept, keys = (steps, ("loss_bits", "grad_norm", "lr")) if "loss_bits" in row else (evaluations, ("eval_loss",))
+            order = [value for key, value in sorted(row.items()) if "order" in key or "sample" in key]
+            assert step not in kept, f"step {step} twice"
+            kept[step] = tuple(row[key] for key in keys) + tuple(map(str, order))
+        assert list(steps) == list(range(1, len(steps) + 1)), "a row is missing or out of order"
+        return steps, evaluations
+
+    def checkpoints(self):
+        return sorted(int(name[11:]) for name in os.listdir(self.output) if re.fullmatch(r"checkpoint-\d+", name))
+
+    def verify(self):
+        """Every visible checkpoint is sound, the program says."""
+        steps = self.checkpoints()
+        for step in steps:
+            self.trainer.run("verify", self.output / f"checkpoint-{step}")
+        return steps
+
+    def weights(self):
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in self.output.glob("*.safetensors")}
+
+    def wait_for_rows(self, process, count):
+        """Until the log has grown by `count` rows, or the process is over."""
+        have = self.log_text().count("\n")
+        while process.poll() is None and self.log_text().count("\n") < have + count:
+            time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(trainer, world):
+    """undisturbed(variant): the run that nobody interrupts, made once."""
+    made = {}
+
+    def job(variant):
+        if variant not in made:
+            made[variant] = Job(trainer, world, world / f"undisturbed-{variant}", **VARIANTS[variant]).finish()
+            steps, evaluations = made[variant].rows()
+            assert len(steps) == STEPS and evaluations
+        return made[variant]
+
+    return job
+
+
+def assert_same(job, reference):
+    steps, evaluations = job.rows()
+    expected, expected_evaluations = reference.rows()
+    differing = [step for step in expected if steps.get(step) != expected[step]]
+    assert not differing, f"step {differing[0]}: {steps.get(differing[0])}, undisturbed {expected[differing[0]]}"
+    assert evaluations == expected_evaluations
+    assert job.weights() == reference.weights()
+
+
+def disturb(job, number, draw):
+    """Starts, waits for a random moment, sends the signal; the exit code, or 0 where the run was faster."""
+    process = job.start()
+    if draw.random() < 0.3:
+        time.sleep(draw.uniform(0.0, 1.2))  # also while it starts
+    else:
+        job.wait_for_rows(process, draw.randint(1, 5))
+        time.sleep(draw.uniform(0.0, 0.05))
+    process.send_signal(number)
+    return process.wait()
+
+
+def run_disturbed(job, number, seed, least):
+    """At least `least` interruptions, then to the end; hands back the exit codes."""
+    draw, codes = random.Random(seed), []
+    for _ in range(10 * least):
+        codes.append(disturb(job, number, draw))
+        if codes[-1] == 0:
+            break
+        if (job.output / "run.json").exists():
+            assert_promises_kept(job)
+        if len(codes) >= least:
+            job.finish()
+            break
+    return codes
+
+
+def assert_promises_kept(job):
+    """What is visible between two attempts is whole."""
+    for step in job.checkpoints():
+        manifest = json.loads((job.output / f"checkpoint-{step}/MANIFEST.json").read_text())
+        for name, file in manifest["files"].items():
+            content = (job.output / f"checkpoint-{step}" / name).read_bytes()
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])
+
+
+@pytest.mark.parametrize("variant", ["lora"] + [pytest.param(name, marks=SLOW) for name in VARIANTS if name != "lora"])
+def test_killed_again_and_again(trainer, world, undisturbed, tmp_path, variant):
+    job = Job(trainer, world, tmp_path / "run", **VARIANTS[variant])
+    codes = run_disturbed(job, signal.SIGKILL, seed=variant, least=8)
+    assert codes.count(-signal.SIGKILL) >= 4, codes
+    assert_same(job, undisturbed(variant))
+    assert len(job.verify()) >= 3
+
+
+@SLOW
+def test_killed_a_hundred_times(trainer, world, undisturbed, tmp_path):
+    kills, attempt = 0, 0
+    while kills < 100:
+        job = Job(trainer, world, tmp_path / f"run-{attempt}", **VARIANTS["lora"])
+        kills += run_disturbed(job, signal.SIGKILL, seed=attempt, least=12).count(-signal.SIGKILL)
+        assert_same(job, undisturbed("lora"))
+        job.verify()
+        shutil.rmtree(job.output)
+        attempt += 1
+
+
+def test_asked_to_stop(trainer, world, undisturbed, tmp_path):
+    job = Job(trainer, world, tmp_path / "run", **{**VARIANTS["lora"], "save_steps": 1000})
+    draw = random.Random(11)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        process = job.start()
+        job.wait_for_rows(process, draw.randint(2, 8))
+        process.send_signal(number)
+        code = process.wait()
+        if code == 0:
+            break
+        assert code == STOPPED_EARLY, job.stderr()
+        done = len(job.rows()[0])
+        assert job.verify()[-1] == done, "the checkpoint is not of the last step"
+    job.finish()
+    assert_same(job, undisturbed("lora"))
+
+
+def test_asked_to_stop_while_it_evaluates_or_saves(trainer, world, undisturbed, tmp_path):
+    """One signal for each attempt, at the steps where evaluations and checkpoints fall."""
+    job = Job(trainer, world, tmp_path / "run", **VARIANTS["lora"])
+    codes = run_disturbed(job, signal.SIGTERM, seed=2, least=6)
+    allowed = {0, STOPPED_EARLY, -signal.SIGTERM}  # the last: before the program has looked at its settings
+    assert set(codes) <= allowed and STOPPED_EARLY in codes, codes
+    assert_same(job, undisturbed("lora"))
+
+
+def test_the_second_signal_ends_it_at_once(trainer, world, undisturbed, tmp_path):
+    job = Job(trainer, world, tmp_path / "run", **VARIANTS["lora"])
+    process = job.start()
+    job.wait_for_rows(process, 4)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.15)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() in (STOPPED_EARLY, -signal.SIGTERM)
+    assert_promises_kept(job)
+    assert_same(job.finish(), undisturbed("lora"))
+
+
+def test_a_second_start_is_refused(trainer, world, tmp_path):
+    job = Job(trainer, world, tmp_path / "run", **{**VARIANTS["lora"], "max_steps": 100000})
+    first = job.start()
+    try:
+        job.wait_for_rows(first, 1)
+        second = trainer.run("--config", job.config, succeed=False)
+        assert second.returncode == LOCKED, second.stderr
+        assert str(first.pid) in second.stderr and os.uname().nodename in second.stderr
+        assert time.strftime("%Y-", time.gmtime()) in second.stderr
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(trainer, world, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/chapter.tex").write_text("words")
+    job = Job(trainer, world, tmp_path / "thesis", **{**VARIANTS["lora"], "overwrite_output_dir": True})
+    job.finish(LOCKED)
+    assert os.listdir(tmp_path / "thesis") == ["chapter.tex"]
+
+
+def test_finished_is_said(trainer, undisturbed):
+    job = undisturbed("lora")
+    before = job.rows()
+    assert "already complete" in job.finish().stderr()
+    assert job.rows() == before
+
+
+@pytest.fixture(scope="module")
+def half_done(trainer, world):
+    """A run that was stopped on its way, to be copied."""
+    job = Job(trainer, world, world / "half", **VARIANTS["lora"])
+    process = job.start()
+    job.wait_for_rows(process, STEPS // 2)
+    process.kill()
+    process.wait()
+    assert 2 <= len(job.checkpoints()) <= 3
+    return job
+
+
+@pytest.fixture
+def copy_of_half(trainer, world, half_done, tmp_path):
+    def copy(**changes):
+        shutil.copytree(half_done.output, tmp_path / "run", symlinks=True)
+        return Job(trainer, world, tmp_path / "run", **{**VARIANTS["lora"], **changes})
+
+    return copy
+
+
+@pytest.mark.parametrize("name", ["trainer_state.safetensors", "trainer_state.json", "MANIFEST.json", "adapter_model.safetensors"])
+def test_damage_falls_back_to_the_older_one(copy_of_half, undisturbed, name):
+    job = copy_of_half()
+    newest = job.checkpoints()[-1]
+    path = job.output / f"checkpoint-{newest}" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    job.finish()
+    assert f"checkpoint-{newest}" in job.stderr() and "damaged" in job.stderr()
+    assert (job.output / f"checkpoint-{newest}.damaged-1").is_dir()
+    assert_same(job, undisturbed("lora"))
+
+
+def test_a_damaged_one_that_was_named_is_refused(copy_of_half):
+    job = copy_of_half()
+    path = job.output / f"checkpoint-{job.checkpoints()[-1]}"
+    os.truncate(path / "trainer_state.safetensors", 100)
+    done = job.trainer.run("--config", job.config, "--resume_from_checkpoint", path, succeed=False)
+    assert done.returncode == 65 and "trainer_state.safetensors" in done.stderr, done.stderr
+
+
+def test_an_older_one_that_was_named_is_used(copy_of_half, undisturbed):
+    job = copy_of_half()
+    oldest = job.checkpoints()[0]
+    job.trainer.run("--config", job.config, "--resume_from_checkpoint", job.output / f"checkpoint-{oldest}")
+    assert_same(job, undisturbed("lora"))
+
+
+def refused(job, *names):
+    job.finish(CONFIGURATION)
+    for name in names:
+        assert name in job.stderr()
+
+
+def test_other_settings_are_refused(copy_of_half):
+    job = copy_of_half(seed=8)
+    refused(job, "seed", "7", "8")
+
+
+def test_another_template_is_refused(copy_of_half):
+    refused(copy_of_half(template="llama3"), "template")
+
+
+def test_other_data_are_refused(copy_of_half, tmp_path):
+    write_data(tmp_path / "rows.json", seed=4)
+    refused(copy_of_half(dataset=str(tmp_path / "rows.json")), "data")
+
+
+def test_other_weights_are_refused(trainer, world, copy_of_half, tmp_path):
+    trainer.run("init-model", world / "shape", tmp_path / "model", "--seed", "9")
+    refused(copy_of_half(model_name_or_path=str(tmp_path / "model")), "model")
+
+
+def test_another_tokenizer_is_refused(world, copy_of_half, tmp_path):
+    shutil.copytree(world / "model", tmp_path / "model")
+    path = tmp_path / "model/tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-1]
+    path.write_text(json.dumps(tokenizer))
+    refused(copy_of_half(model_name_or_path=str(tmp_path / "model")))
+
+
+def test_what_only_changes_the_view_may_change(copy_of_half, undisturbed):
+    job = copy_of_half(save_steps=5, save_total_limit=1)
+    assert_same(job.finish(), undisturbed("lora"))
+    assert len(job.verify()) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """small_disk(bytes): a folder on a disk of that size; called again, the disk grows."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = []
+
+    def resize(size):
+        options = ("remount," if mounted else "") + f"size={size}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode != 0:
+            pytest.skip("a small disk needs the right to mount one")
+        mounted.append(size)
+        return folder
+
+    yield resize
+    if mounted:
+        subprocess.run(["umount", "-l", str(folder)], capture_output=True)
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoints(trainer, world, undisturbed, small_disk):
+    reference = undisturbed("lora").output
+    size = sum(path.stat().st_size for path in (reference / f"checkpoint-{STEPS}").iterdir())
+    folder = small_disk(4 * size)
+    job = Job(trainer, world, folder / "run", **{**VARIANTS["lora"], "save_total_limit": 100})
+    job.finish(IO)
+    assert "No space left on device" in job.stderr() and "needed" in job.stderr() and "free" in job.stderr()
+    steps = job.verify()
+    assert len(steps) >= 2
+    assert not [name for name in os.listdir(job.output) if name.startswith((".tmp-", ".trash-"))]
+    job.finish(IO)  # still full
+    assert job.verify() == steps
+    small_disk(64 << 20)
+    job.finish()
+    assert "going on from" in job.stderr()
+    assert_same(job, undisturbed("lora"))

@@ -53,6 +53,18 @@ def ours(folder, model):
     return spent, report["tokens"], report["label_tokens"]
 
 
+def encode(batch, tokenizer):
+    prompts = ["<|im_start|>user\n" + (f"{question}\n{more}" if more else question) + HEADER
+               for question, more in zip(batch["instruction"], batch["input"])]
+    answers = [answer + "<|im_end|>\n" for answer in batch["output"]]
+    encoded = tokenizer.encode_batch_fast(prompts + answers, add_special_tokens=False)
+    rows = {"input_ids": [], "labels": []}
+    for source, target in zip(encoded[:len(prompts)], encoded[len(prompts):]):
+        rows["input_ids"].append(source.ids + target.ids)
+        rows["labels"].append([-100] * len(source.ids) + target.ids)
+    return rows
+
+
 class Peer:
     """The usual way: load_dataset, map, save_to_disk."""
 
@@ -64,23 +76,13 @@ class Peer:
         self.datasets, self.folder = datasets, folder
         self.tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
 
-    def encode(self, batch):
-        prompts = ["<|im_start|>user\n" + (f"{question}\n{more}" if more else question) + HEADER
-                   for question, more in zip(batch["instruction"], batch["input"])]
-        answers = [answer + "<|im_end|>\n" for answer in batch["output"]]
-        encoded = self.tokenizer.encode_batch_fast(prompts + answers, add_special_tokens=False)
-        rows = {"input_ids": [], "labels": []}
-        for source, target in zip(encoded[:len(prompts)], encoded[len(prompts):]):
-            rows["input_ids"].append(source.ids + target.ids)
-            rows["labels"].append([-100] * len(source.ids) + target.ids)
-        return rows
-
     def run(self, number):
         out = self.folder / f"theirs{number}"
         start = time.perf_counter()
         rows = self.datasets.load_dataset("json", data_files=str(self.folder / "d.jsonl"), split="train",
                                           cache_dir=str(out / "cache"))
-        rows = rows.map(self.encode, batched=True, batch_size=1000, num_proc=PROCESSES, remove_columns=rows.column_names)
+        rows = rows.map(encode, batched=True, batch_size=1000, num_proc=PROCESSES, remove_columns=rows.column_names,
+                        fn_kwargs={"tokenizer": self.tokenizer})
         rows.save_to_disk(str(out / "rows"))
         spent = time.perf_counter() - start
         tokens = labels = 0

@@ -8,7 +8,8 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
-#include <new>
+
+#include "core/phase.h"
 
 namespace isogrid {
 namespace {
@@ -66,7 +67,7 @@ class BufferCache final : public c10::Allocator {
   static void* fresh_block(size_t size) {
     const size_t alignment = size >= 2 * kHugePage ? kHugePage : kHeader;
     void* block = nullptr;
-    if (posix_memalign(&block, alignment, size) != 0) throw std::bad_alloc();
+    if (posix_memalign(&block, alignment, size) != 0) throw MemoryError(size);
     if (alignment == kHugePage) madvise(block, size, MADV_HUGEPAGE);
     *static_cast<size_t*>(block) = size;
     return block;

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/phase.h"
 #include "trainer/average.h"
 #include "trainer/evaluate.h"
 #include "trainer/guard.h"
@@ -130,6 +131,7 @@ RunEnd stop_run(Run& run) {
 
 /// One step with its books and its row in the log.
 void step_and_log(Run& run) {
+  set_phase(concat("step ", run.progress.step + 1, " of ", run.plan.total_steps));
   const auto start = Clock::now();
   const StepReport report = run_step(run.opened.training, *run.batches, run.progress.step);
   const double seconds = seconds_since(start);
@@ -155,6 +157,7 @@ void step_and_log(Run& run) {
 }  // namespace
 
 void save_checkpoint(Run& run) {
+  set_phase(concat("saving step ", run.progress.step));
   if (run.config.saving.save_strategy == "no" && !StopSignal::requested()) return;
   if (!state_is_finite(run.opened.training))
     fail(ExitCode::numeric, "step ", run.progress.step,
@@ -178,6 +181,7 @@ void save_checkpoint(Run& run) {
 }
 
 bool evaluate_run(Run& run, EvalRecord& record) {
+  set_phase("evaluation");
   const auto start = Clock::now();
   const AveragedWeights averaged(run.opened.training);
   double sum = 0;

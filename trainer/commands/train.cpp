@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/format.h"
 #include "core/log.h"
+#include "core/phase.h"
 #include "data/rows.h"
 #include "trainer/buffer_cache.h"
 #include "trainer/commands/commands.h"
@@ -134,6 +135,7 @@ int run_train(const Invocation& invocation) {
       config, sizes_before_loading(config, folder, *batches, plan), available_memory());
   if (!config.training.do_train) return 0;
 
+  set_phase("loading the model");
   OpenedTraining opened = open_training(config, folder);
   opened.training.schedule = make_schedule(config.optimizer, plan.total_steps);
   opened.training.pass.recompute_blocks = memory.recomputes;
@@ -146,7 +148,8 @@ int run_train(const Invocation& invocation) {
   }
   RunLog log({.output_dir = config.run.output_dir,
               .tensorboard_dir = config.tracking.logging_dir.value_or(""),
-              .resume_step = progress.step});
+              .resume_step = progress.step,
+              .attempt = directory.attempt()});
   TrainingDisplay display;
   Json settings = provenance.settings;
   Trackers trackers(config.tracking,

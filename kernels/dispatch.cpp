@@ -1,5 +1,6 @@
 #include "kernels/attention.h"
 #include "kernels/cpu_features.h"
+#include "kernels/cross_entropy.h"
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/matvec.h"
@@ -12,13 +13,14 @@ namespace isogrid::kernels {
   extern const AttentionKernels attention_table;                  \
   extern const AttentionBackwardKernels attention_backward_table; \
   }
-#define ISOGRID_DECLARE_TABLES(isa)                  \
-  ISOGRID_DECLARE_ATTENTION(isa)                     \
-  namespace isa {                                    \
-  extern const DropoutKernels dropout_table;         \
-  extern const ElementwiseKernels elementwise_table; \
-  extern const MatvecKernels matvec_table;           \
-  extern const OptimizerKernels optimizer_table;     \
+#define ISOGRID_DECLARE_TABLES(isa)                     \
+  ISOGRID_DECLARE_ATTENTION(isa)                        \
+  namespace isa {                                       \
+  extern const CrossEntropyKernels cross_entropy_table; \
+  extern const DropoutKernels dropout_table;            \
+  extern const ElementwiseKernels elementwise_table;    \
+  extern const MatvecKernels matvec_table;              \
+  extern const OptimizerKernels optimizer_table;        \
   }
 ISOGRID_DECLARE_TABLES(baseline)
 #if defined(__x86_64__)
@@ -44,6 +46,11 @@ const ElementwiseKernels& elementwise_kernels() { return elementwise_kernels(bes
 
 const MatvecKernels& matvec_kernels(Isa isa) { return ISOGRID_PICK(isa, matvec_table); }
 const MatvecKernels& matvec_kernels() { return matvec_kernels(best_isa()); }
+
+const CrossEntropyKernels& cross_entropy_kernels(Isa isa) {
+  return ISOGRID_PICK(isa, cross_entropy_table);
+}
+const CrossEntropyKernels& cross_entropy_kernels() { return cross_entropy_kernels(best_isa()); }
 
 const DropoutKernels& dropout_kernels(Isa isa) { return ISOGRID_PICK(isa, dropout_table); }
 const DropoutKernels& dropout_kernels() { return dropout_kernels(best_isa()); }

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/phase.h"
 #include "trainer/average.h"
 #include "trainer/evaluate.h"
 #include "trainer/guard.h"
@@ -85,6 +86,7 @@ bool is_better(const Run& run, double metric) {
 
 /// Keeps the books on the best evaluation; a best that the run may have to return to is saved.
 void judge_evaluation(Run& run, const EvalRecord& record) {
+  run.progress.evaluated_step = record.step;
   if (!is_better(run, record.loss)) {
     ++run.progress.evaluations_without_gain;
     return;
@@ -99,6 +101,13 @@ void judge_evaluation(Run& run, const EvalRecord& record) {
 bool is_to_end_early(const Run& run) {
   const auto& patience = run.config.saving.early_stopping_steps;
   return patience && run.progress.evaluations_without_gain >= *patience;
+}
+
+/// Also true at the start of an attempt, where the one before was stopped in its evaluation.
+bool evaluation_is_due(const Run& run) {
+  const int64_t step = run.progress.step;
+  if (run.eval.empty() || run.progress.evaluated_step >= step) return false;
+  return step == 0 ? run.config.saving.eval_on_start : evaluates_after(run.plan, step);
 }
 
 /// False: a signal came during the evaluation.
@@ -122,6 +131,7 @@ RunEnd stop_run(Run& run) {
 
 /// One step with its books and its row in the log.
 void step_and_log(Run& run) {
+  set_phase(concat("step ", run.progress.step + 1, " of ", run.plan.total_steps));
   const auto start = Clock::now();
   const StepReport report = run_step(run.opened.training, *run.batches, run.progress.step);
   const double seconds = seconds_since(start);
@@ -147,6 +157,7 @@ void step_and_log(Run& run) {
 }  // namespace
 
 void save_checkpoint(Run& run) {
+  set_phase(concat("saving step ", run.progress.step));
   if (run.config.saving.save_strategy == "no" && !StopSignal::requested()) return;
   if (!state_is_finite(run.opened.training))
     fail(ExitCode::numeric, "step ", run.progress.step,
@@ -170,6 +181,7 @@ void save_checkpoint(Run& run) {
 }
 
 bool evaluate_run(Run& run, EvalRecord& record) {
+  set_phase("evaluation");
   const auto start = Clock::now();
   const AveragedWeights averaged(run.opened.training);
   double sum = 0;
@@ -197,13 +209,11 @@ bool evaluate_run(Run& run, EvalRecord& record) {
 }
 
 RunEnd run_to_end(Run& run) {
-  if (run.config.saving.eval_on_start && run.progress.step == 0 && !run.eval.empty() &&
-      !evaluate_in_run(run))
-    return stop_run(run);
-  while (run.progress.step < run.plan.total_steps) {
+  if (evaluation_is_due(run) && !evaluate_in_run(run)) return stop_run(run);
+  while (run.progress.step < run.plan.total_steps && !is_to_end_early(run)) {
     if (StopSignal::requested()) return stop_run(run);
     step_and_log(run);
-    if (evaluates_after(run.plan, run.progress.step) && !evaluate_in_run(run)) return stop_run(run);
+    if (evaluation_is_due(run) && !evaluate_in_run(run)) return stop_run(run);
     if (is_to_end_early(run)) break;
     if (saves_after(run.plan, run.progress.step) && run.progress.step < run.plan.total_steps)
       save_checkpoint(run);

@@ -1,8 +1,8 @@
 #include "trainer/run_summary.h"
 
 #include <ATen/Parallel.h>
-#include <torch/version.h>
 #include <sys/resource.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -163,7 +163,8 @@ ModelFacts model_facts(Run& run) {
   facts.shapes_sha256 = run.provenance.model_fingerprint;
   if (publication.base_weights != nullptr)
     for (const auto& file : publication.base_weights->files())
-      facts.files.push_back({.name = file->name(), .bytes = file->file_size(), .sha256 = "", .sampled = true});
+      facts.files.push_back(
+          {.name = file->name(), .bytes = file->file_size(), .sha256 = "", .sampled = true});
   return facts;
 }
 

@@ -87,6 +87,7 @@ Json progress_json(const Progress& p) {
           {"skipped_steps", p.skipped_steps},
           {"best_metric", best},
           {"best_step", p.best_step},
+          {"evaluated_step", p.evaluated_step},
           {"evaluations_without_gain", p.evaluations_without_gain}};
 }
 
@@ -102,6 +103,7 @@ Progress read_progress(const JsonFields& fields) {
   for (const Json& step : fields.value("skipped_steps")) p.skipped_steps.push_back(step);
   if (fields.has("best_metric")) p.best_metric = fields.number("best_metric");
   p.best_step = fields.integer("best_step", 0);
+  p.evaluated_step = fields.integer_or("evaluated_step", -1);
   p.evaluations_without_gain = fields.integer("evaluations_without_gain", 0);
   return p;
 }

@@ -23,6 +23,7 @@ struct Progress {
   std::vector<int64_t> skipped_steps;  // the latest, as far back as the policy looks
   std::optional<double> best_metric;
   int64_t best_step = 0;
+  int64_t evaluated_step = -1;  // of the last evaluation
   int64_t evaluations_without_gain = 0;
 };
 

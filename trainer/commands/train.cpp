@@ -6,7 +6,9 @@
 #include "core/error.h"
 #include "core/format.h"
 #include "core/log.h"
+#include "core/phase.h"
 #include "data/rows.h"
+#include "trainer/buffer_cache.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/data_coding.h"
@@ -118,6 +120,8 @@ Provenance full_provenance(const RunConfig& config, const Publication& publicati
 int run_train(const Invocation& invocation) {
   const RunConfig& config = invocation.config;
   check_trainable(config);
+  keep_freed_buffers();
+  const StopSignal signals;
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const ModelFolder folder = open_model_folder(model_folder_path(config));
   const DataCoding coding = open_data_coding(config);
@@ -125,13 +129,13 @@ int run_train(const Invocation& invocation) {
   CheckpointStore checkpoints(directory.directory(), directory.run_id());
   const PreparedData data = prepare_rows(config, coding);
 
-  const StopSignal signals;
   auto batches = std::make_unique<BatchStream>(data.train, make_batch_plan(config));
   const RunPlan plan = make_run_plan(config, batches->steps_per_epoch(), !data.eval.empty());
   const MemoryPlan memory = memory_plan_that_fits(
       config, sizes_before_loading(config, folder, *batches, plan), available_memory());
   if (!config.training.do_train) return 0;
 
+  set_phase("loading the model");
   OpenedTraining opened = open_training(config, folder);
   opened.training.schedule = make_schedule(config.optimizer, plan.total_steps);
   opened.training.pass.recompute_blocks = memory.recomputes;
@@ -139,12 +143,13 @@ int run_train(const Invocation& invocation) {
   Progress progress;
   if (const auto path = checkpoint_to_resume(config, checkpoints)) {
     progress = load_state(*path, opened.training, opened.publication, provenance);
-    checkpoints.set_aside_after(progress.step);
+    checkpoints.go_on_from(progress.step);
     log_info(concat("going on from ", *path));
   }
   RunLog log({.output_dir = config.run.output_dir,
               .tensorboard_dir = config.tracking.logging_dir.value_or(""),
-              .resume_step = progress.step});
+              .resume_step = progress.step,
+              .attempt = directory.attempt()});
   TrainingDisplay display;
   Json settings = provenance.settings;
   Trackers trackers(config.tracking,

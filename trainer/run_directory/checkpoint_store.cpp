@@ -131,7 +131,7 @@ void CheckpointStore::set_aside(int64_t step, const char* reason) const {
   }
 }
 
-std::vector<int64_t> CheckpointStore::set_aside_after(int64_t step) {
+std::vector<int64_t> CheckpointStore::go_on_from(int64_t step) {
   std::vector<int64_t> later = steps();
   std::erase_if(later, [&](int64_t other) { return other <= step || !is_of_this_run(other); });
   for (const int64_t other : later) {
@@ -140,6 +140,7 @@ std::vector<int64_t> CheckpointStore::set_aside_after(int64_t step) {
     verified_.erase(other);
   }
   if (!later.empty()) run_.sync();
+  if (is_folder(path_of(step)) && is_sound(step)) committed_.insert(step);
   return later;
 }
 
@@ -194,7 +195,7 @@ std::vector<int64_t> CheckpointStore::retain(const Retention& retention) {
   return doomed;
 }
 
-std::optional<CheckpointCheck> CheckpointStore::newest() const {
+std::optional<CheckpointCheck> CheckpointStore::newest() {
   std::vector<std::string> damaged;
   std::string report;
   for (const int64_t step : steps()) {
@@ -215,6 +216,7 @@ std::optional<CheckpointCheck> CheckpointStore::newest() const {
            "' goes on from the newest sound one", report);
     if (!damaged.empty())
       log_warning(concat(report.substr(1), "\n", check.path, ": is used instead"));
+    verified_.insert(step);
     return check;
   }
   if (damaged.empty()) return std::nullopt;

@@ -24,9 +24,9 @@ class CheckpointStore {
 
   /// When this returns, the step is on the disk whole; until then nothing of it is visible. Files
   /// go to a temporary folder, are synced, and appear by one rename. Any failure is exit code 74
-  /// with the earlier checkpoints untouched. A step that this object has committed is left as it
-  /// is; anything else under the step's name is set aside as "<name>.damaged-<k>" or
-  /// "<name>.replaced-<k>".
+  /// with the earlier checkpoints untouched. A step that this object has committed, or
+  /// goes on from, is left as it is; anything else under the step's name is set aside as
+  /// "<name>.damaged-<k>" or "<name>.replaced-<k>".
   void commit(const CheckpointFacts& facts, const std::vector<CheckpointFile>& files);
 
   /// Deletes what `retention` no longer wants: rename, sync, unlink. Returns the steps deleted.
@@ -39,11 +39,11 @@ class CheckpointStore {
   /// The newest sound checkpoint; none if there is no checkpoint at all. A damaged one is named in
   /// a warning and the next older one is taken. Going back by more than one, or to nothing, is for
   /// the user to decide: exit code 65.
-  std::optional<CheckpointCheck> newest() const;
+  std::optional<CheckpointCheck> newest();
 
-  /// Before going on from an older step than the newest: later ones belong to a run that will not
-  /// have been. They are set aside under the names that commit() gives, and returned.
-  std::vector<int64_t> set_aside_after(int64_t step);
+  /// Said before training goes on from `step`: later checkpoints belong to a run that will not have
+  /// been. They are set aside under the names that commit() gives, and returned.
+  std::vector<int64_t> go_on_from(int64_t step);
 
  private:
   bool is_sound(int64_t step);
@@ -55,7 +55,7 @@ class CheckpointStore {
 
   const OutputDirectory& run_;
   std::string run_id_;
-  std::set<int64_t> committed_;  // by this object
+  std::set<int64_t> committed_;  // by this object, and where it goes on from
   std::set<int64_t> verified_;   // read back and found whole by this object
 };
 

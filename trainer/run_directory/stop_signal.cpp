@@ -11,8 +11,6 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "core/error.h"
-
 namespace isogrid {
 namespace {
 
@@ -22,7 +20,7 @@ constexpr int64_t kSameRequest = 100'000'000;  // nanoseconds
 // A handler may touch lock-free atomics only.
 std::atomic<int> first_signal{0};
 std::atomic<int64_t> first_end{0};  // when the first SIGTERM or SIGINT came; 0 = none yet
-std::atomic<bool> installed{false};
+std::atomic<int> depth{0};
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free);
 
 std::array<struct sigaction, kSignals.size()> actions_before{};
@@ -59,7 +57,7 @@ void on_signal(int number) {
 }
 
 void usual_handlers() {
-  if (!installed) return;
+  if (depth == 0) return;
   struct sigaction usual {};
   usual.sa_handler = SIG_DFL;
   for (const int number : kSignals) ::sigaction(number, &usual, nullptr);
@@ -68,9 +66,7 @@ void usual_handlers() {
 }  // namespace
 
 StopSignal::StopSignal() {
-  if (installed.exchange(true)) fail(ExitCode::internal, "two StopSignals at the same time");
-  first_signal = 0;
-  first_end = 0;
+  if (depth++ > 0) return;
   // exec() resets handlers by itself; a child that was only forked must not save checkpoints.
   static std::once_flag once;
   std::call_once(once, [] { ::pthread_atfork(nullptr, nullptr, usual_handlers); });
@@ -83,9 +79,9 @@ StopSignal::StopSignal() {
 }
 
 StopSignal::~StopSignal() {
+  if (--depth > 0) return;
   for (size_t i = 0; i < kSignals.size(); ++i)
     ::sigaction(kSignals[i], &actions_before[i], nullptr);
-  installed = false;
 }
 
 int StopSignal::signal_number() { return first_signal; }

@@ -3,7 +3,8 @@
 namespace isogrid {
 
 /// While it lives, SIGTERM, SIGINT and SIGUSR1 (Slurm's early warning) ask for a committed
-/// checkpoint and exit code 75 instead of ending the process. One at a time.
+/// checkpoint and exit code 75 instead of ending the process. They may nest, within one thread; a
+/// request is never forgotten.
 ///
 /// A second SIGTERM or SIGINT ends the process at once by that signal (a shell shows 128 + its
 /// number); what is on the disk is whole at every moment, so that does no harm. One that comes

@@ -142,10 +142,12 @@ TEST_F(CheckpointStoreTest, GoingOnFromAnOlderStepSetsLaterOnesAside) {
   }
   damage(in("checkpoint-2/trainer_state.json"));
   OpenRun open(folder_ / "run");
-  EXPECT_EQ(open.store.set_aside_after(1), (Steps{3, 2}));
+  EXPECT_EQ(open.store.go_on_from(1), (Steps{3, 2}));
   EXPECT_EQ(open.store.steps(), (Steps{1}));
   EXPECT_TRUE(check_checkpoint(in("checkpoint-3.replaced-1")).sound());
   EXPECT_FALSE(check_checkpoint(in("checkpoint-2.damaged-1")).sound());
+  save_small(open.store, 1);  // stopped again at once: what is there is this
+  EXPECT_FALSE(fs::exists(in("checkpoint-1.replaced-1")));
   save_small(open.store, 2);
   EXPECT_EQ(open.store.newest()->facts.step, 2);
 }
@@ -162,7 +164,7 @@ TEST_F(CheckpointStoreTest, ACheckpointOfAnotherRunIsLeftAlone) {
   EXPECT_EQ(open.store.steps(), (Steps{11, 9}));
   fs::rename(in("checkpoint-9"), in("checkpoint-99"));
   EXPECT_EQ(open.store.steps(), (Steps{99, 11}));
-  EXPECT_EQ(open.store.set_aside_after(0), (Steps{11}));
+  EXPECT_EQ(open.store.go_on_from(0), (Steps{11}));
 }
 
 TEST_F(CheckpointStoreTest, RetentionDeletesOnlyBehindAVerifiedOne) {

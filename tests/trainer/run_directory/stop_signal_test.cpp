@@ -81,6 +81,19 @@ TEST(StopSignal, ChildrenDieAsUsual) {
             kAlive);
 }
 
+TEST(StopSignal, ARequestOutlivesWhatItCameIn) {
+  EXPECT_EQ(outcome([] {
+              const StopSignal stop;
+              {
+                const StopSignal inner;
+                ::raise(SIGTERM);
+              }
+              ::raise(SIGTERM);  // still held
+              return StopSignal::requested() ? kAlive : 1;
+            }),
+            kAlive);
+}
+
 TEST(StopSignal, AfterItsLifeSignalsDoWhatTheyDid) {
   EXPECT_EQ(outcome([] {
               { const StopSignal stop; }

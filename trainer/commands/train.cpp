@@ -58,11 +58,12 @@ void publish(Run& run) {
     write_file_durably((output / file.name).string(), file.size, file.produce);
 }
 
-/// The best checkpoint's weights in place of the last ones.
+/// The best checkpoint's weights in place of the last ones, where that is wanted.
 void return_to_best(Run& run) {
   if (!run.config.saving.load_best_model_at_end || run.progress.best_step == 0 ||
       run.progress.best_step == run.progress.step)
     return;
+  run.last_evaluation.reset();
   load_masters(run.checkpoints.path_of(run.progress.best_step), run.opened.training,
                run.opened.publication);
   run.display.note(concat("the best evaluation was after step ", run.progress.best_step,
@@ -71,6 +72,8 @@ void return_to_best(Run& run) {
 
 std::optional<EvalRecord> final_evaluation(Run& run) {
   const bool wanted = run.config.training.do_eval || run.plan.eval_every > 0;
+  if (run.last_evaluation && run.last_evaluation->step == run.progress.step)
+    return run.last_evaluation;
   EvalRecord record;
   if (!wanted || run.eval.empty() || !evaluate_run(run, record)) return std::nullopt;
   run.log.evaluation(record);

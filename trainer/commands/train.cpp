@@ -121,7 +121,9 @@ PreparedData prepare_rows(const RunConfig& config) {
 }
 
 PreparedRun prepare_run(const RunConfig& config, ModelFolder folder) {
-  PreparedRun prepared{.folder = std::move(folder), .data = prepare_rows(config)};
+  PreparedRun prepared;
+  prepared.folder = std::move(folder);
+  prepared.data = prepare_rows(config);
   prepared.batches = std::make_unique<BatchStream>(prepared.data.train, make_batch_plan(config));
   prepared.plan =
       make_run_plan(config, prepared.batches->steps_per_epoch(), !prepared.data.eval.empty());

@@ -129,7 +129,7 @@ PreparedRun prepare_run(const RunConfig& config, ModelFolder folder) {
       make_run_plan(config, prepared.batches->steps_per_epoch(), !prepared.data.eval.empty());
   prepared.memory = memory_plan_that_fits(
       config, sizes_before_loading(config, prepared.folder, *prepared.batches, prepared.plan),
-      available_memory());
+      available_memory(chosen_device(config)));
   return prepared;
 }
 

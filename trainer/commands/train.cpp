@@ -113,17 +113,26 @@ struct PreparedRun {
   MemoryPlan memory;
 };
 
-PreparedData prepare_rows(const RunConfig& config) {
+/// The day a run began. Templates that tell the model the date tell it this one, also when the run
+/// goes on later: the rows stay the same.
+Day first_day(const std::string& created) {
+  return {std::stoi(created.substr(0, 4)), std::stoi(created.substr(5, 2)),
+          std::stoi(created.substr(8, 2))};
+}
+
+PreparedData prepare_rows(const RunConfig& config, const Day& today) {
   set_phase("preparing the data");
   const DataCoding coding = open_data_coding(config);
   DataProgress progress(config);
-  return prepare_data(config, coding.coder, *coding.layout, progress.hooks());
+  DataHooks hooks = progress.hooks();
+  hooks.today = today;
+  return prepare_data(config, coding.coder, *coding.layout, hooks);
 }
 
-PreparedRun prepare_run(const RunConfig& config, ModelFolder folder) {
+PreparedRun prepare_run(const RunConfig& config, ModelFolder folder, const Day& today) {
   PreparedRun prepared;
   prepared.folder = std::move(folder);
-  prepared.data = prepare_rows(config);
+  prepared.data = prepare_rows(config, today);
   prepared.batches = std::make_unique<BatchStream>(prepared.data.train, make_batch_plan(config));
   prepared.plan =
       make_run_plan(config, prepared.batches->steps_per_epoch(), !prepared.data.eval.empty());
@@ -183,7 +192,7 @@ int run_train(const Invocation& invocation) {
   ModelFolder folder = open_model_folder(model_folder_path(config));
   RunDirectory directory(config.run.output_dir, config.run.overwrite_output_dir);
   CheckpointStore checkpoints(directory.directory(), directory.run_id());
-  PreparedRun prepared = prepare_run(config, std::move(folder));
+  PreparedRun prepared = prepare_run(config, std::move(folder), first_day(directory.created()));
   if (!config.training.do_train) return 0;
 
   OpenedTraining opened = load_training(config, prepared);

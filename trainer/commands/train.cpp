@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <optional>
 
@@ -116,8 +117,9 @@ struct PreparedRun {
 /// The day a run began. Templates that tell the model the date tell it this one, also when the run
 /// goes on later: the rows stay the same.
 Day first_day(const std::string& created) {
-  return {std::stoi(created.substr(0, 4)), std::stoi(created.substr(5, 2)),
-          std::stoi(created.substr(8, 2))};
+  Day day;
+  const int parts = std::sscanf(created.c_str(), "%d-%d-%d", &day.year, &day.month, &day.day);
+  return parts == 3 ? day : local_day();
 }
 
 PreparedData prepare_rows(const RunConfig& config, const Day& today) {

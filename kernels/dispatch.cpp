@@ -3,6 +3,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
+#include "kernels/integer_grid.h"
 #include "kernels/matvec.h"
 #include "kernels/optimizer.h"
 
@@ -19,6 +20,7 @@ namespace isogrid::kernels {
   extern const CrossEntropyKernels cross_entropy_table; \
   extern const DropoutKernels dropout_table;            \
   extern const ElementwiseKernels elementwise_table;    \
+  extern const IntegerGridKernels integer_grid_table;   \
   extern const MatvecKernels matvec_table;              \
   extern const OptimizerKernels optimizer_table;        \
   }
@@ -43,6 +45,11 @@ const ElementwiseKernels& elementwise_kernels(Isa isa) {
   return ISOGRID_PICK(isa, elementwise_table);
 }
 const ElementwiseKernels& elementwise_kernels() { return elementwise_kernels(best_isa()); }
+
+const IntegerGridKernels& integer_grid_kernels(Isa isa) {
+  return ISOGRID_PICK(isa, integer_grid_table);
+}
+const IntegerGridKernels& integer_grid_kernels() { return integer_grid_kernels(best_isa()); }
 
 const MatvecKernels& matvec_kernels(Isa isa) { return ISOGRID_PICK(isa, matvec_table); }
 const MatvecKernels& matvec_kernels() { return matvec_kernels(best_isa()); }

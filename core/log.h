@@ -12,7 +12,7 @@ void log_debug(std::string_view message);
 void log_info(std::string_view message);
 void log_warning(std::string_view message);
 
-/// Called before each message, so that whoever draws a line over itself can make room; null: nobody.
+/// Called before each message, so that a line that is drawn over itself can make room; or null.
 void set_before_message(void (*make_room)());
 
 }  // namespace isogrid

@@ -79,7 +79,9 @@ BatchStream::BatchStream(std::shared_ptr<const RowStore> rows, const BatchPlan& 
       plan.rank < 0 || plan.rank >= plan.ranks)
     fail(ExitCode::internal, "a batch plan of ", plan.rows_per_micro_batch, " rows, ",
          plan.micro_batches_per_step, " micro-batches, rank ", plan.rank, " of ", plan.ranks);
-  if (rows_->rows() == 0) fail(ExitCode::refused_input, "dataset: there are no rows to train on");
+  if (rows_->rows() == 0)
+    fail(ExitCode::refused_input,
+         "dataset: there are no rows; no record held anything to train on");
   if (this->rows() == 0)
     fail(ExitCode::configuration, "dataloader_drop_last: the data make ", rows_->rows(),
          " rows, less than one micro-batch of all processes, which takes ",

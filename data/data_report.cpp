@@ -26,8 +26,9 @@ double share_of(int64_t part, int64_t whole) {
 std::string rows_line(const std::string& what, const RowsReport& rows) {
   std::string line =
       concat(what, ": ", counted(rows.examples, "example", "examples"), ", ",
-             counted(rows.tokens, "token", "tokens"), ", ", with_commas(static_cast<uint64_t>(rows.label_tokens)),
-             " of them trained (", percent(share_of(rows.label_tokens, rows.tokens)), ")");
+             counted(rows.tokens, "token", "tokens"), ", ",
+             with_commas(static_cast<uint64_t>(rows.label_tokens)), " of them trained (",
+             percent(share_of(rows.label_tokens, rows.tokens)), ")");
   if (rows.packed)
     line += concat("; packed into ", counted(rows.rows, "row", "rows"), ", ",
                    percent(rows.packing_efficiency()), " full");
@@ -112,6 +113,7 @@ Json report_json(const DataReport& report) {
             {"train", rows_json(report.train)},
             {"eval", Json::array()},
             {"datasets", Json::array()}};
+  if (report.today) json["today"] = {report.today->year, report.today->month, report.today->day};
   for (const RowsReport& rows : report.eval) json["eval"].push_back(rows_json(rows));
   for (const DatasetReport& dataset : report.datasets)
     json["datasets"].push_back(dataset_json(dataset));

@@ -1,10 +1,12 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/json_fwd.h"
 #include "data/encode_counts.h"
+#include "data/templates/chat_template.h"
 
 namespace isogrid {
 
@@ -46,6 +48,8 @@ struct DataReport {
   std::vector<RowsReport> eval;
   std::string chat_template;  // "" in stage pt
   std::string tokenizer_sha256;
+  std::optional<Day> today;  // the date the rows tell the model, where the template has one; a run
+                             // that goes on another day has to ask for it (DataHooks::today)
   std::string train_fingerprint;
 };
 

@@ -27,7 +27,9 @@ class CacheLock {
  public:
   CacheLock(const std::string& path, const DataHooks& hooks)
       : file_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
-    if (!file_) fail(ExitCode::io, path, ": cannot be made: ", std::strerror(errno));
+    if (!file_)
+      fail(ExitCode::io, path, ": cannot be made: ", std::strerror(errno),
+           "; tokenized_path names another folder for tokenised rows");
     while (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
       // A file system without locks: each process writes its own file, and all are the same.
       if (errno != EWOULDBLOCK && errno != EINTR) return;
@@ -51,24 +53,6 @@ std::string hash_of_file(const MappedFile& file, const DataHooks& hooks) {
   return to_hex(hash.finish());
 }
 
-/// Whether what the layout writes depends on the day.
-bool tells_the_date(const EncodeOptions& options) {
-  const Message question{.role = Speaker::user, .content = "?", .tool_calls = {}, .trained = {}};
-  const Message answer{.role = Speaker::assistant, .content = "!", .tool_calls = {}, .trained = {}};
-  TurnOptions turns = options.turns;
-  turns.tools = R"([{"name": "f"}])";
-  const auto text_on = [&](const Day& day) {
-    turns.today = day;
-    std::string text;
-    for (const Turn& turn :
-         encode_turns(*options.layout, std::vector{question, answer}, turns).turns)
-      for (const Slot& slot : turn.source) text += slot.text;
-    return text;
-  };
-  return text_on({.year = 2000, .month = 1, .day = 1}) !=
-         text_on({.year = 2011, .month = 12, .day = 30});
-}
-
 Json described_options(const EncodeOptions& options, bool plain_text) {
   Json json{{"plain_text", plain_text},
             {"bos", options.bos},
@@ -86,10 +70,7 @@ Json described_options(const EncodeOptions& options, bool plain_text) {
   json["tool_dialect"] = turns.tool_dialect ? Json(static_cast<int>(*turns.tool_dialect)) : Json();
   json["mask_history"] = turns.mask_history;
   json["train_on_prompt"] = turns.train_on_prompt;
-  if (tells_the_date(options)) {
-    const Day day = turns.today.value_or(local_day());
-    json["today"] = {day.year, day.month, day.day};
-  }
+  if (turns.today) json["today"] = {turns.today->year, turns.today->month, turns.today->day};
   return json;
 }
 
@@ -139,6 +120,32 @@ void check_entry(const DatasetEntry& entry) {
          ": \"images\", \"videos\" and \"audios\" are not read; only text can be trained on");
 }
 
+std::shared_ptr<const ExampleFile> open_cache(const CachedDataset& dataset, const Sha256Digest& key,
+                                              const DatasetFiles& files) {
+  std::string why;
+  auto examples = ExampleFile::open(dataset.cache_path, key, files.paths, why);
+  if (!why.empty()) log_warning(concat(dataset.cache_path, ": ", why, "; it is made anew"));
+  return examples;
+}
+
+/// Encodes the records into the cache, unless another process has done so meanwhile.
+void make_cache(const EncodeJob& job, const Sha256Digest& key, const CacheSettings& settings,
+                const DataHooks& hooks, CachedDataset& dataset) {
+  make_directories(settings.folder);
+  const CacheLock lock(settings.folder + "/" + to_hex(key) + ".lock", hooks);
+  if (!settings.overwrites) dataset.examples = open_cache(dataset, key, *job.files);
+  dataset.was_there = dataset.examples != nullptr;
+  if (dataset.was_there) return;
+  write_file_durably(dataset.cache_path, /*expected_size=*/0, [&](OutputFile& file) {
+    ExampleWriter writer(file);
+    const EncodeCounts counts = encode_dataset(job, hooks, writer);
+    writer.finish(key, ExampleEncoder(*job.tokenizer, settings.options).closing_id(), counts);
+  });
+  dataset.examples = open_cache(dataset, key, *job.files);
+  if (!dataset.examples)
+    fail(ExitCode::io, dataset.cache_path, ": what was just written reads differently");
+}
+
 }  // namespace
 
 std::string cache_folder(const std::string& tokenized_path) {
@@ -171,23 +178,11 @@ CachedDataset open_dataset(const DatasetEntry& entry, const TextCoder& coder,
   }
   look_at_first_record(job, dataset.entry);
   const Sha256Digest key = key_of(dataset, files.type, coder, settings);
-  make_directories(settings.folder);
   dataset.cache_path = settings.folder + "/" + to_hex(key) + ".rows";
-  const CacheLock lock(settings.folder + "/" + to_hex(key) + ".lock", hooks);
-  std::string why;
-  if (!settings.overwrites)
-    dataset.examples = ExampleFile::open(dataset.cache_path, key, files.paths, why);
+  // A cache that is there needs no lock, so it may lie where nothing can be written.
+  if (!settings.overwrites) dataset.examples = open_cache(dataset, key, files);
   dataset.was_there = dataset.examples != nullptr;
-  if (!why.empty()) log_warning(concat(dataset.cache_path, ": ", why, "; it is made anew"));
-  if (!dataset.was_there) {
-    write_file_durably(dataset.cache_path, /*expected_size=*/0, [&](OutputFile& file) {
-      ExampleWriter writer(file);
-      const EncodeCounts counts = encode_dataset(job, hooks, writer);
-      writer.finish(key, ExampleEncoder(coder.tokenizer, settings.options).closing_id(), counts);
-    });
-    dataset.examples = ExampleFile::open(dataset.cache_path, key, files.paths, why);
-    if (!dataset.examples) fail(ExitCode::io, dataset.cache_path, ": just written, but ", why);
-  }
+  if (!dataset.was_there) make_cache(job, key, settings, hooks, dataset);
   // A cache may have been made when more were allowed.
   check_bad_records(entry.name, dataset.examples->counts(), settings.most_bad_records);
   return dataset;

@@ -30,6 +30,22 @@ SideLengths truncated_lengths(int64_t source, int64_t target, int64_t budget) {
   return {.source = std::min(std::max<int64_t>(budget - kept, 0), source), .target = kept};
 }
 
+bool tells_the_date(const ChatTemplate& layout, const TurnOptions& options) {
+  const Message question{.role = Speaker::user, .content = "?", .tool_calls = {}, .trained = {}};
+  const Message answer{.role = Speaker::assistant, .content = "!", .tool_calls = {}, .trained = {}};
+  TurnOptions turns = options;
+  turns.tools = R"([{"name": "f"}])";
+  const auto text_on = [&](const Day& day) {
+    turns.today = day;
+    std::string text;
+    for (const Turn& turn : encode_turns(layout, std::vector{question, answer}, turns).turns)
+      for (const Slot& slot : turn.source) text += slot.text;
+    return text;
+  };
+  return text_on({.year = 2000, .month = 1, .day = 1}) !=
+         text_on({.year = 2011, .month = 12, .day = 30});
+}
+
 ExampleEncoder::ExampleEncoder(const Tokenizer& tokenizer, const EncodeOptions& options)
     : tokenizer_(tokenizer),
       options_(options),

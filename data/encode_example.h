@@ -12,7 +12,7 @@ namespace isogrid {
 /// How examples become tokens and labels.
 struct EncodeOptions {
   const ChatTemplate* layout = nullptr;
-  TurnOptions turns;
+  TurnOptions turns;             // `today` is set where it matters and only there
   std::string bos, eos;          // the tokenizer's, or what the layout puts in their place
   bool bos_before_text = false;  // of plain text
   int64_t cutoff_len = 2048;
@@ -55,6 +55,9 @@ class ExampleEncoder {
   EncodeScratch scratch_;
   std::vector<int32_t> ids_;
 };
+
+/// Whether what the layout writes depends on the day.
+bool tells_the_date(const ChatTemplate& layout, const TurnOptions& options);
 
 /// LLaMA-Factory's rule for a question and an answer that share `budget` tokens: a side shorter
 /// than half of it stays whole, else both are cut in proportion.

@@ -43,9 +43,10 @@ EncodeOptions encode_options(const RunConfig& config, const TextCoder& coder,
   options.turns.default_system = config.conversation.default_system;
   if (config.conversation.tool_format)
     options.turns.tool_dialect = tool_dialect(*config.conversation.tool_format);
-  options.turns.today = hooks.today;
   options.turns.mask_history = config.data.mask_history;
   options.turns.train_on_prompt = config.data.train_on_prompt;
+  if (!is_plain_text(config) && tells_the_date(layout, options.turns))
+    options.turns.today = hooks.today.value_or(local_day());
   options.bos = coder.edges.bos;
   options.eos = effective_eos(config, coder, layout);
   options.bos_before_text = coder.edges.bos_before_text;
@@ -170,6 +171,7 @@ PreparedData prepare_data(const RunConfig& config, const TextCoder& coder,
   PreparedData data;
   data.report.chat_template = is_plain_text(config) ? "" : std::string(layout.name);
   data.report.tokenizer_sha256 = coder.sha256;
+  data.report.today = settings.options.turns.today;
   const DatasetGroup group(config, coder, settings, hooks, config.data.dataset);
   add_datasets(group, data.report);
   ExampleList examples = mix_examples(group.lists(), {.strategy = config.data.mix_strategy,

@@ -1,7 +1,9 @@
 #include "kernels/attention.h"
 #include "kernels/cpu_features.h"
+#include "kernels/cross_entropy.h"
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
+#include "kernels/integer_grid.h"
 #include "kernels/matvec.h"
 #include "kernels/optimizer.h"
 
@@ -12,13 +14,15 @@ namespace isogrid::kernels {
   extern const AttentionKernels attention_table;                  \
   extern const AttentionBackwardKernels attention_backward_table; \
   }
-#define ISOGRID_DECLARE_TABLES(isa)                  \
-  ISOGRID_DECLARE_ATTENTION(isa)                     \
-  namespace isa {                                    \
-  extern const DropoutKernels dropout_table;         \
-  extern const ElementwiseKernels elementwise_table; \
-  extern const MatvecKernels matvec_table;           \
-  extern const OptimizerKernels optimizer_table;     \
+#define ISOGRID_DECLARE_TABLES(isa)                     \
+  ISOGRID_DECLARE_ATTENTION(isa)                        \
+  namespace isa {                                       \
+  extern const CrossEntropyKernels cross_entropy_table; \
+  extern const DropoutKernels dropout_table;            \
+  extern const ElementwiseKernels elementwise_table;    \
+  extern const IntegerGridKernels integer_grid_table;   \
+  extern const MatvecKernels matvec_table;              \
+  extern const OptimizerKernels optimizer_table;        \
   }
 ISOGRID_DECLARE_TABLES(baseline)
 #if defined(__x86_64__)
@@ -42,8 +46,18 @@ const ElementwiseKernels& elementwise_kernels(Isa isa) {
 }
 const ElementwiseKernels& elementwise_kernels() { return elementwise_kernels(best_isa()); }
 
+const IntegerGridKernels& integer_grid_kernels(Isa isa) {
+  return ISOGRID_PICK(isa, integer_grid_table);
+}
+const IntegerGridKernels& integer_grid_kernels() { return integer_grid_kernels(best_isa()); }
+
 const MatvecKernels& matvec_kernels(Isa isa) { return ISOGRID_PICK(isa, matvec_table); }
 const MatvecKernels& matvec_kernels() { return matvec_kernels(best_isa()); }
+
+const CrossEntropyKernels& cross_entropy_kernels(Isa isa) {
+  return ISOGRID_PICK(isa, cross_entropy_table);
+}
+const CrossEntropyKernels& cross_entropy_kernels() { return cross_entropy_kernels(best_isa()); }
 
 const DropoutKernels& dropout_kernels(Isa isa) { return ISOGRID_PICK(isa, dropout_table); }
 const DropoutKernels& dropout_kernels() { return dropout_kernels(best_isa()); }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "kernels/optimizer.h"
 
@@ -34,24 +33,20 @@ void fill_values(bool with_sign, float* values) {
   std::sort(values, values + used);
 }
 
-uint8_t nearest(const MomentCode& code, float value) {
-  const float* end = code.thresholds + 255;
-  return static_cast<uint8_t>(std::lower_bound(code.thresholds, end, value) - code.thresholds);
+/// The subtree at `node`, in order.
+void fill_tree(const float* values, int node, int& next, float* tree) {
+  if (node >= 256) return;
+  fill_tree(values, 2 * node, next, tree);
+  tree[node] = (values[next] + values[next + 1]) * 0.5f;
+  ++next;
+  fill_tree(values, 2 * node + 1, next, tree);
 }
 
 MomentCode make_codes(bool with_sign) {
   MomentCode code{};
   fill_values(with_sign, code.values);
-  for (int i = 0; i < 255; ++i) code.thresholds[i] = (code.values[i] + code.values[i + 1]) * 0.5f;
-  code.thresholds[255] = std::numeric_limits<float>::infinity();
-  for (uint32_t bucket = 0; bucket < MomentCode::kBuckets; ++bucket) {
-    const uint32_t bits = MomentCode::kLowest + (bucket << MomentCode::kBucketShift);
-    const uint32_t largest = bits + (1u << MomentCode::kBucketShift) - 1;
-    const float from = bucket == 0 ? 0.0f : __builtin_bit_cast(float, bits);
-    code.first_code[bucket] = nearest(code, from);
-    code.first_code[MomentCode::kBuckets + bucket] =
-        nearest(code, -__builtin_bit_cast(float, largest));
-  }
+  int next = 0;
+  fill_tree(code.values, 1, next, code.tree);
   return code;
 }
 

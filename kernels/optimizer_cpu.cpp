@@ -94,41 +94,90 @@ void sgd(const Trained& what, const SgdSettings& how, float* momentum, int64_t f
   });
 }
 
-/// The moment of a block, decoded.
-void decode(const MomentCode& book, const CodedMoment& moment, int64_t at, int64_t count,
-            float* values) {
-  const float scale = moment.scale[at / kMomentBlock];
-  for (int64_t i = 0; i < count; ++i) values[i] = book.values[moment.code[at + i]] * scale;
+/// table[index] for a table of 16 << Doublings entries, indices within it.
+template <int Doublings>
+inline Lanes look_up(const float* table, IntLanes index) {
+#if defined(__AVX512F__)
+  if constexpr (Doublings == 0) {
+    return __builtin_shuffle(load(table), index);
+  } else if constexpr (Doublings == 1) {
+    return __builtin_shuffle(load(table), load(table + kLanes), index);
+  } else {
+    constexpr int32_t half = 8 << Doublings;
+    return select((index & half) != 0, look_up<Doublings - 1>(table + half, index),
+                  look_up<Doublings - 1>(table, index));
+  }
+#else
+  Lanes found;
+  for (int i = 0; i < kLanes; ++i) found[i] = table[index[i]];
+  return found;
+#endif
 }
 
-/// The code nearest to a ratio in [-1, 1]. A negative number keeps its sign, however small.
-inline uint8_t nearest_code(const MomentCode& book, float ratio, uint8_t zero) {
-  const uint32_t bits = __builtin_bit_cast(uint32_t, ratio);
-  uint32_t magnitude = bits & 0x7fffffffu;
-  magnitude = magnitude < MomentCode::kLowest ? MomentCode::kLowest : magnitude;
-  magnitude = magnitude > 0x3f800000u ? 0x3f800000u : magnitude;
-  const uint32_t bucket = (magnitude - MomentCode::kLowest) >> MomentCode::kBucketShift;
-  uint32_t code = book.first_code[bucket + (bits >> 31) * MomentCode::kBuckets];
-  code += ratio > book.thresholds[code] ? 1 : 0;
-  code -= code == zero && ratio < 0.0f ? 1 : 0;
-  return static_cast<uint8_t>(code);
+/// One step down the tree from level `Level`, which has 2^Level nodes.
+template <int Level>
+inline IntLanes step_down(const float* tree, IntLanes node, Lanes value) {
+  constexpr int nodes = 1 << Level;
+  const Lanes threshold = look_up<(Level > 4 ? Level - 4 : 0)>(tree + nodes, node - nodes);
+  return node * 2 - (value > threshold);  // a comparison that holds is -1
 }
 
-/// Codes and scale of a block's new values.
-void encode(const MomentCode& book, const float* values, const CodedMoment& moment, int64_t at,
-            int64_t count, uint8_t zero) {
-  Lanes highest{};
-  for_lanes(count, [&](int64_t c, int64_t n) {
-    const Lanes v = load(values + c, n);
-    const Lanes magnitude = v < Lanes{} ? -v : v;
-    highest = magnitude > highest ? magnitude : highest;
-  });
-  float scale = 0.0f;
-  for (int i = 0; i < kLanes; ++i) scale = highest[i] > scale ? highest[i] : scale;
-  moment.scale[at / kMomentBlock] = scale;
-  for (int64_t i = 0; i < count; ++i)
-    moment.code[at + i] = scale > 0.0f ? nearest_code(book, values[i] / scale, zero) : zero;
+inline IntLanes nearest_codes(const MomentCode& book, Lanes ratio) {
+  IntLanes node = IntLanes{} + 1;
+  node = step_down<0>(book.tree, node, ratio);
+  node = step_down<1>(book.tree, node, ratio);
+  node = step_down<2>(book.tree, node, ratio);
+  node = step_down<3>(book.tree, node, ratio);
+  node = step_down<4>(book.tree, node, ratio);
+  node = step_down<5>(book.tree, node, ratio);
+  node = step_down<6>(book.tree, node, ratio);
+  return step_down<7>(book.tree, node, ratio) - 256;
 }
+
+typedef uint8_t ByteLanes __attribute__((vector_size(16), aligned(1), may_alias));
+
+/// A block's moment in float32; `values` has room for whole vectors.
+struct OpenMoment {
+  const MomentCode& book;
+  const CodedMoment& coded;
+  int64_t begin, count;  // of the block
+  float values[kMomentBlock];
+
+  void decode() {
+    const float scale = coded.scale[begin / kMomentBlock];
+    for_lanes(count, [&](int64_t c, int64_t n) {
+      ByteLanes codes{};
+      if (n == kLanes)
+        codes = *reinterpret_cast<const ByteLanes*>(coded.code + begin + c);
+      else
+        for (int64_t i = 0; i < n; ++i) codes[i] = coded.code[begin + c + i];
+      store(values + c, look_up<4>(book.values, __builtin_convertvector(codes, IntLanes)) * scale);
+    });
+  }
+
+  /// A negative number keeps its sign, however small.
+  void encode(uint8_t zero) const {
+    Lanes highest{};
+    for_lanes(count, [&](int64_t c, int64_t n) {
+      const Lanes v = load(values + c, n);
+      const Lanes magnitude = v < Lanes{} ? -v : v;
+      highest = magnitude > highest ? magnitude : highest;
+    });
+    float scale = 0.0f;
+    for (int i = 0; i < kLanes; ++i) scale = highest[i] > scale ? highest[i] : scale;
+    coded.scale[begin / kMomentBlock] = scale;
+    for_lanes(count, [&](int64_t c, int64_t n) {
+      const Lanes ratio = scale > 0.0f ? load(values + c, n) / scale : Lanes{};
+      IntLanes code = nearest_codes(book, ratio);
+      code += (code == zero) & (ratio < Lanes{});
+      const ByteLanes bytes = __builtin_convertvector(code, ByteLanes);
+      if (n == kLanes)
+        *reinterpret_cast<ByteLanes*>(coded.code + begin + c) = bytes;
+      else
+        for (int64_t i = 0; i < n; ++i) coded.code[begin + c + i] = bytes[i];
+    });
+  }
+};
 
 void adamw_coded(const Trained& what, const AdamwSettings& how, const CodedMoment& first_moment,
                  const CodedMoment& second_moment, int64_t first, int64_t last) {
@@ -138,22 +187,22 @@ void adamw_coded(const Trained& what, const AdamwSettings& how, const CodedMomen
   const auto step = static_cast<float>(how.learning_rate * root2 / how.correction1);
   const auto eps = static_cast<float>(root2 * how.eps);
   const auto shrink = static_cast<float>(1.0 - how.learning_rate * how.weight_decay);
-  const MomentCode &book1 = moment_codes(true), &book2 = moment_codes(false);
-  float m[kMomentBlock + kLanes], v[kMomentBlock + kLanes];
   for (int64_t block = first; block < last; block += kMomentBlock) {
     const int64_t end = last - block < kMomentBlock ? last : block + kMomentBlock;
-    decode(book1, first_moment, block, end - block, m);
-    decode(book2, second_moment, block, end - block, v);
+    OpenMoment m{moment_codes(true), first_moment, block, end - block, {}};
+    OpenMoment v{moment_codes(false), second_moment, block, end - block, {}};
+    m.decode();
+    v.decode();
     update(what, block, end, [&](int64_t at, Lanes value, Lanes gradient, int64_t n) {
       const int64_t i = at - block;
-      const Lanes m_now = load(m + i, n) * keep1 + share1 * gradient;
-      const Lanes v_now = load(v + i, n) * keep2 + share2 * gradient * gradient;
-      store(m + i, m_now, n);
-      store(v + i, v_now, n);
+      const Lanes m_now = load(m.values + i, n) * keep1 + share1 * gradient;
+      const Lanes v_now = load(v.values + i, n) * keep2 + share2 * gradient * gradient;
+      store(m.values + i, m_now, n);
+      store(v.values + i, v_now, n);
       return (value - step * (m_now / (square_root(v_now) + eps))) * shrink;
     });
-    encode(book1, m, first_moment, block, end - block, zero_code(true));
-    encode(book2, v, second_moment, block, end - block, zero_code(false));
+    m.encode(zero_code(true));
+    v.encode(zero_code(false));
   }
 }
 
@@ -181,19 +230,24 @@ void blend(float* average, const float* value, float share, int64_t first, int64
   });
 }
 
-typedef double WideLanes __attribute__((vector_size(128)));
+typedef double WideLanes __attribute__((vector_size(64)));
+typedef float HalfOfLanes __attribute__((vector_size(32), aligned(4), may_alias));
 
 void sum_of_squares(const float* x, int64_t count, double* sums, int64_t first, int64_t last) {
   for (int64_t chunk = first; chunk < last; ++chunk) {
     const int64_t begin = chunk * kSumChunk;
     const int64_t size = count - begin < kSumChunk ? count - begin : kSumChunk;
-    WideLanes squares{};  // exact products: the order of additions is all that matters
+    WideLanes squares[2] = {};  // exact products: the order of additions is all that matters
     for_lanes(size, [&](int64_t c, int64_t n) {
-      const WideLanes v = __builtin_convertvector(load(x + begin + c, n), WideLanes);
-      squares += v * v;
+      const Lanes lanes = load(x + begin + c, n);
+      for (int half = 0; half < 2; ++half) {
+        const auto* part = reinterpret_cast<const HalfOfLanes*>(&lanes) + half;
+        const WideLanes v = __builtin_convertvector(*part, WideLanes);
+        squares[half] += v * v;
+      }
     });
     double total = 0;
-    for (int i = 0; i < kLanes; ++i) total += squares[i];
+    for (int i = 0; i < kLanes; ++i) total += squares[i / 8][i % 8];
     sums[chunk] = total;
   }
 }

@@ -9,6 +9,20 @@
 
 namespace isogrid {
 
+/// What the kernels that take every floating type but float64 know a type by.
+inline std::optional<kernels::Element> any_kernel_element(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return kernels::Element::f32;
+    case at::kBFloat16:
+      return kernels::Element::bf16;
+    case at::kHalf:
+      return kernels::Element::f16;
+    default:
+      return std::nullopt;
+  }
+}
+
 /// The element type our CPU kernels know this tensor by; empty when the composition must serve.
 inline std::optional<kernels::Element> cpu_kernel_element(const at::Tensor& tensor) {
   if (!tensor.is_cpu() || !tensor.is_contiguous()) return std::nullopt;

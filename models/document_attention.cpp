@@ -15,6 +15,8 @@
 #include <memory>
 #include <vector>
 
+#include "models/cpu_rows.h"
+
 namespace isogrid {
 namespace {
 
@@ -64,8 +66,7 @@ std::optional<at::Tensor> optional_of(const at::Tensor& tensor) {
 }
 
 kernels::Element attention_element(const at::Tensor& q) {
-  if (q.scalar_type() == at::kHalf) return kernels::Element::f16;
-  return q.scalar_type() == at::kFloat ? kernels::Element::f32 : kernels::Element::bf16;
+  return *any_kernel_element(q.scalar_type());
 }
 
 kernels::AttentionShape attention_shape(const Attention& attention) {
@@ -94,8 +95,7 @@ void for_attention_pieces(const Kernel& kernel, const kernels::AttentionShape& s
 }  // namespace
 
 bool has_cpu_attention(const at::Tensor& q) {
-  return q.is_cpu() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16 ||
-                        q.scalar_type() == at::kHalf);
+  return q.is_cpu() && any_kernel_element(q.scalar_type());
 }
 
 AttendedDocuments attend_documents_on_cpu(const Attention& attention, const at::Tensor& q,

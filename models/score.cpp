@@ -4,13 +4,12 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/gather.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/logsumexp.h>
 
 #include <algorithm>
 
 #include "core/error.h"
+#include "models/cross_entropy.h"
 
 namespace isogrid {
 namespace {
@@ -52,14 +51,12 @@ int64_t head_rows_per_chunk(int64_t vocabulary) {
 at::Tensor label_losses(const CausalLm& model, const at::Tensor& hidden, const at::Tensor& labels) {
   const at::NoGradGuard no_grad;
   const int64_t rows = hidden.size(0), chunk = head_rows_per_chunk(model.config.vocabulary);
-  const auto wide = model.compute == at::kDouble ? at::kDouble : at::kFloat;
   std::vector<at::Tensor> losses;
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t last = std::min(rows, first + chunk);
-    const at::Tensor logits = head_logits(model, hidden.slice(0, first, last)).to(wide);
-    const at::Tensor picked =
-        logits.gather(1, labels.slice(0, first, last).to(model.device).unsqueeze(1)).squeeze(1);
-    losses.push_back((at::logsumexp(logits, {1}) - picked).to(at::kFloat));
+    losses.push_back(cross_entropy(head_logits(model, hidden.slice(0, first, last)),
+                                   labels.slice(0, first, last).to(model.device))
+                         .to(at::kFloat));
   }
   return losses.empty() ? at::empty({0}, at::kFloat) : at::cat(losses, 0);
 }

@@ -16,6 +16,8 @@ enum class Role {
   norm,
   code,
   scale,
+  factor,  // what scales are made of, where they train
+  table,   // the values of a look-up table, or what they are made of
   adapter_a,
   adapter_b,
   adapter_magnitude,
@@ -32,6 +34,10 @@ struct TensorSlot {
   std::string name;
   at::Tensor* tensor;
   Role role;
+  /// Read in the master's type: rounding it to the compute type first would change its codes.
+  bool in_master = false;
+  /// Belongs to the run: checkpoints keep it, published files do not.
+  bool run_state = false;
 };
 using TensorVisitor = std::function<void(const TensorSlot&)>;
 
@@ -77,7 +83,9 @@ class WeightSource {
   /// The gradient of rows(): d_rows [n, in] added at ids.
   virtual void accumulate_rows(const at::Tensor& ids, const at::Tensor& d_rows) = 0;
 
-  virtual void begin_step(const StepInfo&) {}
+  /// To be called before each step, and once when a run is opened. `delta`: of an adapter that is
+  /// rounded together with the weight.
+  virtual void begin_step(const StepInfo&, const LowRank* /*delta*/) {}
   virtual void visit(const std::string& prefix, Role role, const TensorVisitor& visitor) = 0;
   virtual void to(at::Device device) = 0;
 };

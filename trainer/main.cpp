@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/phase.h"
 #include "trainer/command_line.h"
 
 namespace {
@@ -26,10 +27,15 @@ int main(int argc, char** argv) {
     return code;
   } catch (const isogrid::Error& error) {
     return report(error.what(), error.code());
+  } catch (const isogrid::MemoryError& error) {
+    return report(isogrid::out_of_memory_text(error.bytes()), ExitCode::memory);
   } catch (const std::bad_alloc&) {
-    return report("out of memory", ExitCode::memory);
+    return report(isogrid::out_of_memory_text(0), ExitCode::memory);
   } catch (const std::exception& error) {
     const std::string text = error.what();  // LibTorch appends a stack trace
+    uint64_t bytes = 0;
+    if (isogrid::tells_of_memory(text, bytes))
+      return report(isogrid::out_of_memory_text(bytes), ExitCode::memory);
     return report("internal error: " + text.substr(0, text.find('\n')), ExitCode::internal);
   }
 }

@@ -1,10 +1,12 @@
 #include "trainer/run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/phase.h"
 #include "trainer/average.h"
 #include "trainer/evaluate.h"
 #include "trainer/guard.h"
@@ -27,7 +29,7 @@ double work_of_step(const Run& run, int64_t step) {
   return work;
 }
 
-StepRecord record_of(const Run& run, const StepReport& report, double seconds, bool logged) {
+StepRecord record_of(Run& run, const StepReport& report, double seconds, bool logged) {
   const int64_t step = run.progress.step - 1;
   StepRecord record;
   record.step = run.progress.step;
@@ -39,7 +41,11 @@ StepRecord record_of(const Run& run, const StepReport& report, double seconds, b
   record.learning_rate = report.learning_rate;
   record.tokens = run.progress.tokens;
   record.tokens_per_second = static_cast<double>(run.batches->tokens(step)) / seconds;
-  if (run.roof > 0) record.share_of_roof = work_of_step(run, step) / seconds / run.roof;
+  if (run.roof > 0) {
+    const double speed = work_of_step(run, step) / seconds;
+    run.roof = std::max(run.roof, speed);  // it was measured while the machine did other work
+    record.share_of_roof = speed / run.roof;
+  }
   record.seconds = run.seconds;
   if (logged) record.order_hash = order_hash(run.batches->sample_ids(step));
   if (run.opened.training.loss_scale.on) record.loss_scale = run.opened.training.loss_scale.value;
@@ -116,6 +122,7 @@ bool evaluate_in_run(Run& run) {
   run.log.evaluation(record);
   run.trackers.evaluation(record);
   run.display.evaluation(record);
+  run.last_evaluation = record;
   judge_evaluation(run, record);
   return true;
 }
@@ -130,6 +137,7 @@ RunEnd stop_run(Run& run) {
 
 /// One step with its books and its row in the log.
 void step_and_log(Run& run) {
+  set_phase(concat("step ", run.progress.step + 1, " of ", run.plan.total_steps));
   const auto start = Clock::now();
   const StepReport report = run_step(run.opened.training, *run.batches, run.progress.step);
   const double seconds = seconds_since(start);
@@ -155,6 +163,7 @@ void step_and_log(Run& run) {
 }  // namespace
 
 void save_checkpoint(Run& run) {
+  set_phase(concat("saving step ", run.progress.step));
   if (run.config.saving.save_strategy == "no" && !StopSignal::requested()) return;
   if (!state_is_finite(run.opened.training))
     fail(ExitCode::numeric, "step ", run.progress.step,
@@ -178,6 +187,7 @@ void save_checkpoint(Run& run) {
 }
 
 bool evaluate_run(Run& run, EvalRecord& record) {
+  set_phase("evaluation");
   const auto start = Clock::now();
   const AveragedWeights averaged(run.opened.training);
   double sum = 0;

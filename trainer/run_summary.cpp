@@ -1,8 +1,8 @@
 #include "trainer/run_summary.h"
 
 #include <ATen/Parallel.h>
-#include <torch/version.h>
 #include <sys/resource.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -163,7 +163,8 @@ ModelFacts model_facts(Run& run) {
   facts.shapes_sha256 = run.provenance.model_fingerprint;
   if (publication.base_weights != nullptr)
     for (const auto& file : publication.base_weights->files())
-      facts.files.push_back({.name = file->name(), .bytes = file->file_size(), .sha256 = "", .sampled = true});
+      facts.files.push_back(
+          {.name = file->name(), .bytes = file->file_size(), .sha256 = "", .sampled = true});
   return facts;
 }
 
@@ -191,8 +192,8 @@ std::vector<TableRow> start_table_rows(Run& run, const DataReport& data, const M
                           config.optimizer.lr_scheduler_type, " from ",
                           config.optimizer.learning_rate, ", ", config.optimizer.optim)},
       {"memory", concat(human_bytes(static_cast<uint64_t>(memory.total())), " planned, ",
-                        human_bytes(static_cast<uint64_t>(available_memory())), " free",
-                        memory.recomputes ? ", blocks are recomputed" : "")},
+                        human_bytes(static_cast<uint64_t>(available_memory(training.model.device))),
+                        " free", memory.recomputes ? ", blocks are recomputed" : "")},
       {"output", config.run.output_dir},
   };
 }

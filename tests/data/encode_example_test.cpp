@@ -97,7 +97,7 @@ TEST_F(Encoding, ToolCallsAndResults) {
                {"role": "tool", "content": "r1"}, {"role": "tool", "content": "r2"},
                {"role": "assistant", "content": "d"}]})",
                   kMessages)
-                .substr(0, 24),
+                .substr(0, 25),
             "<|im_start|>system\n\n\n# To");
   const std::string text = run.shape_of(0);
   EXPECT_NE(text.find("assistant\n[<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1.0}}\n"

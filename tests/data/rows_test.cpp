@@ -223,5 +223,19 @@ TEST_F(Rows, TheFingerprintFollowsWhatIsFed) {
   EXPECT_EQ(run.prepare().train->fingerprint(), plain);
 }
 
+TEST_F(Rows, TheDateBelongsToRowsThatTellIt) {
+  DataHooks hooks;
+  hooks.today = Day{.year = 2026, .month = 5, .day = 7};
+  EXPECT_FALSE(run.prepare(hooks).report.today.has_value());
+  run.config.conversation.chat_template = "smollm3";
+  const PreparedData data = run.prepare(hooks);
+  ASSERT_TRUE(data.report.today.has_value());
+  EXPECT_EQ(data.report.today->day, 7);
+  EXPECT_EQ(run.prepare(hooks).train->fingerprint(), data.train->fingerprint());
+  hooks.today->day = 8;
+  EXPECT_NE(run.prepare(hooks).train->fingerprint(), data.train->fingerprint());
+  EXPECT_NE(DataRun::shape(*data.train, 0).find("07 May 2026"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace isogrid

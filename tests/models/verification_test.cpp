@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "core/hash.h"
+#include "core/json.h"
+#include "core/manifest.h"
 #include "models/listing.h"
 #include "tests/core/refusal.h"
 #include "tests/core/safetensors_bytes.h"
@@ -62,14 +64,12 @@ TEST_F(VerifyModel, FindsEveryKindOfDamageAtOnce) {
 
 TEST_F(VerifyModel, HoldsAManifestAgainstTheFiles) {
   const std::string weights = file_content(folder_ / "model.safetensors");
-  std::string text = R"({"format_version":1,"files":{)";
+  Manifest manifest;
   for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
     const std::string content = file_content(folder_ / name);
-    text += (text.back() == '{' ? "\"" : ",\"") + std::string(name) + R"(":{"bytes":)" +
-            std::to_string(content.size()) + R"(,"sha256":")" + to_hex(sha256(as_bytes(content))) +
-            "\"}";
+    manifest.files[name] = {content.size(), to_hex(sha256(as_bytes(content)))};
   }
-  folder_.write("MANIFEST.json", text + "}}");
+  folder_.write("MANIFEST.json", manifest_text(manifest, Json::object()));
   EXPECT_EQ(damage(folder_), "");
   std::string flipped = weights;
   flipped.back() ^= 1;

@@ -88,8 +88,9 @@ def make_optimizer(model, settings):
     betas = (settings.get("adam_beta1", 0.9), settings.get("adam_beta2", 0.999))
     eps = settings.get("adam_epsilon", 1e-8)
     if name == "adamw_8bit":
-        import bitsandbytes
-        return bitsandbytes.optim.AdamW8bit(groups, lr=rate, betas=betas, eps=eps)
+        # The trainer of transformers keeps the moments of embeddings in 32 bits.
+        whole = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
+        return AdamW8bit(groups, rate, betas, eps, whole)
     if name == "adafactor":
         return Adafactor(groups, lr=rate, scale_parameter=False, relative_step=False)
     if name == "sgd":
@@ -116,6 +117,67 @@ class Lion(torch.optim.Optimizer):
                 update = torch.sign(beta1 * momentum + (1 - beta1) * parameter.grad)
                 parameter.sub_(group["lr"] * (update + group["weight_decay"] * parameter))
                 momentum.mul_(beta2).add_(parameter.grad, alpha=1 - beta2)
+
+
+class AdamW8bit(torch.optim.Optimizer):
+    """The blockwise kernel of bitsandbytes for GPUs, written out: moments in eight bits, nearest code, blocks of 256.
+
+    Its own path for processors takes another code than the nearest, so it is no reference for this.
+    """
+
+    BLOCK, FEWEST = 256, 4096
+
+    def __init__(self, groups, lr, betas, eps, whole):
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
+        self.whole, self.steps, self.books = whole, 0, (code_book(True), code_book(False))
+
+    @torch.no_grad()
+    def step(self):
+        self.steps += 1
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self.update(parameter, group)
+
+    def update(self, parameter, group):
+        (beta1, beta2), state = group["betas"], self.state[parameter]
+        coded = parameter.numel() >= self.FEWEST and id(parameter) not in self.whole
+        first, second = (self.decode(state[key]) if key in state else torch.zeros(parameter.numel()) for key in "mv")
+        gradient = parameter.grad.flatten()
+        first = first * beta1 + (1 - beta1) * gradient
+        second = second * beta2 + (1 - beta2) * gradient * gradient
+        root = math.sqrt(1 - beta2 ** self.steps)
+        rate = group["lr"] * root / (1 - beta1 ** self.steps)
+        parameter.sub_((rate * first / (second.sqrt() + root * group["eps"])).view_as(parameter))
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        state["m"] = self.encode(first, self.books[0]) if coded else first
+        state["v"] = self.encode(second, self.books[1]) if coded else second
+
+    def encode(self, values, book):
+        blocks = torch.nn.functional.pad(values, (0, -len(values) % self.BLOCK)).view(-1, self.BLOCK)
+        scale = blocks.abs().amax(1, keepdim=True)
+        ratio = (blocks / scale.clamp_min(1e-38)).contiguous()
+        codes = torch.searchsorted((book[1:] + book[:-1]) / 2, ratio)
+        zero = int((book == 0).nonzero())
+        codes[(codes == zero) & (ratio < 0)] -= 1  # a negative moment keeps its sign
+        return book, codes, scale, len(values)
+
+    @staticmethod
+    def decode(state):
+        if isinstance(state, torch.Tensor):
+            return state
+        book, codes, scale, count = state
+        return (book[codes] * scale).flatten()[:count]
+
+
+def code_book(signed):
+    """bitsandbytes.functional.create_dynamic_map: seven decades, each with twice the values of the one below."""
+    values = [torch.zeros(1), torch.ones(1)]
+    for decade in range(7):
+        edges = torch.linspace(0.1, 1, (2 ** decade if signed else 2 ** (decade + 1)) + 1)
+        middle = 10.0 ** (decade - 6) * (edges[:-1] + edges[1:]) / 2
+        values += [middle, -middle] if signed else [middle]
+    return torch.cat(values).sort().values
 
 
 def make_scheduler(optimizer, settings, steps):

@@ -141,15 +141,28 @@ def test_wandb_gets_the_run_offline(records):
     assert [entry["eval/loss"] for entry in found if "eval/loss" in entry] == [1.25]
 
 
+def wandb_records(path):
+    """The messages of a .wandb file: LevelDB's log, in blocks of 32 KiB, after a header of seven bytes."""
+    data, block, message = path.read_bytes(), 32768, b""
+    assert data[:4] == b":W&B"
+    place = 7
+    while place + 7 <= len(data):
+        if block - place % block < 7:  # padding
+            place += block - place % block
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        message += data[place + 7:place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield message
+            message = b""
+
+
 def wandb_history(path):
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
-    store = DataStore()
-    store.open_for_scan(str(path))
     history = []
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
+    for message in wandb_records(path):
+        record = wandb_internal_pb2.Record.FromString(message)
         if record.WhichOneof("record_type") == "history":
             history.append({item.key or ".".join(item.nested_key): json.loads(item.value_json)
                             for item in record.history.item})

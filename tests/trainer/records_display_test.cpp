@@ -1,6 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdlib>
 
 #include "core/log.h"
 #include "tests/core/temporary_directory.h"
@@ -101,6 +108,58 @@ TEST(TrainingDisplay, WritesPlainLinesForLoggedStepsIntoAFile) {
             "step  20/114   17 %  loss 1.2346  lr 1.90e-04  grad 0.871  1.2 K tok/s  61 % of roof"
             "  1 min 34 s left\n"
             "step 20/114  evaluation: loss 1.0000, perplexity 2.718 (0.0 s)\n");
+}
+
+/// A terminal that nobody looks at, 100 columns wide.
+class PseudoTerminal {
+ public:
+  PseudoTerminal() {
+    int slave = -1;
+    winsize size{};
+    size.ws_col = 100;
+    if (openpty(&master_, &slave, nullptr, nullptr, &size) == 0) stream_ = fdopen(slave, "w");
+  }
+  PseudoTerminal(const PseudoTerminal&) = delete;
+  PseudoTerminal& operator=(const PseudoTerminal&) = delete;
+  ~PseudoTerminal() {
+    std::fclose(stream_);
+    close(master_);
+  }
+  std::FILE* get() const { return stream_; }
+  /// What came since the last call.
+  std::string text() const {
+    std::array<char, 4096> bytes{};
+    const ssize_t count = read(master_, bytes.data(), bytes.size());
+    return {bytes.data(), static_cast<size_t>(std::max<ssize_t>(count, 0))};
+  }
+
+ private:
+  int master_ = -1;
+  std::FILE* stream_ = nullptr;
+};
+
+TEST(TrainingDisplay, DrawsOverItselfOnATerminalAndMakesRoomForMessages) {
+  setenv("NO_COLOR", "1", 1);
+  setenv("LC_ALL", "C", 1);
+  const PseudoTerminal terminal;
+  ASSERT_NE(terminal.get(), nullptr);
+  TrainingDisplay display(terminal.get());
+  display.begin(0);
+  display.step(some_step(57), /*logged=*/false);
+  const std::string bar = terminal.text();
+  EXPECT_EQ(bar.find("\r\033[Kstep  57/114  ===="), 0u) << bar;
+  EXPECT_EQ(bar.find('\n'), std::string::npos);
+  EXPECT_LT(columns_of(bar.substr(4)), 100u);
+  testing::internal::CaptureStderr();
+  log_warning("something");
+  testing::internal::GetCapturedStderr();
+  EXPECT_EQ(terminal.text(), "\r\033[K");
+  display.step(some_step(58), /*logged=*/true);
+  EXPECT_EQ(terminal.text().find("\r\033[Kstep  58/114"), 0u);
+  display.note("a line");
+  EXPECT_EQ(terminal.text(), "\r\033[Ka line\r\n");
+  unsetenv("NO_COLOR");
+  unsetenv("LC_ALL");
 }
 
 TEST(TrainingDisplay, CanBeFollowedByAnother) {

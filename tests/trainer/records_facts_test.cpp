@@ -127,6 +127,7 @@ TEST(CompareRuns, NamesTheFirstSettingAndStepThatDiffer) {
   EXPECT_EQ(found.settings[0].second, "2e-4");
   EXPECT_EQ(found.steps_compared, 2);
   EXPECT_EQ(found.step, 3);
+  ASSERT_FALSE(found.at_step.empty());
   EXPECT_EQ(found.at_step[0].what, "loss_bits");
   EXPECT_EQ(found.at_step[0].second, "3fc00000");
   EXPECT_EQ(differences_json(found)["first_setting"], "learning_rate");
@@ -148,6 +149,7 @@ TEST(CompareRuns, NamesTheStepThatOneLacks) {
   RunLog({.output_dir = folder / "b", .resume_step = 4});
   const RunDifferences found = compare_runs(folder / "a", folder / "b");
   EXPECT_EQ(found.step, 5);
+  ASSERT_EQ(found.at_step.size(), 1u);
   EXPECT_EQ(found.at_step[0].first, "5");
   EXPECT_EQ(found.at_step[0].second, "");
 }

@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full_like.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/logsumexp.h>
@@ -12,6 +11,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "core/error.h"
+#include "models/cross_entropy.h"
 #include "models/score.h"
 
 namespace isogrid {
@@ -22,27 +22,6 @@ using torch::autograd::variable_list;
 
 at::ScalarType at_least_float(at::ScalarType type) {
   return type == at::kDouble ? at::kDouble : at::kFloat;
-}
-
-/// Rows [first, last) of a batch: their losses, and the logits turned into their own gradient.
-struct ChunkLoss {
-  at::Tensor losses;    // float32 [rows]
-  at::Tensor d_logits;  // [rows, vocabulary], at least float32
-};
-
-ChunkLoss chunk_loss(const at::Tensor& inputs, const WeightSource& head, const at::Tensor& labels,
-                     double smoothing) {
-  at::Tensor logits = multiply(inputs, head).to(at_least_float(inputs.scalar_type()));
-  const at::Tensor log_sum_exp = at::logsumexp(logits, {1});
-  const at::Tensor index = labels.unsqueeze(1);
-  at::Tensor target = logits.gather(1, index).squeeze(1);
-  if (smoothing > 0) target = target * (1 - smoothing) + logits.mean(1) * smoothing;
-  const at::Tensor losses = log_sum_exp - target;
-  // softmax - target distribution, in place of the logits
-  logits.sub_(log_sum_exp.unsqueeze(1)).exp_();
-  if (smoothing > 0) logits.sub_(smoothing / static_cast<double>(logits.size(1)));
-  logits.scatter_add_(1, index, at::full_like(index, smoothing - 1, logits.scalar_type()));
-  return {losses, logits};
 }
 
 void accumulate_head(WeightSource& head, const at::Tensor& d_logits, const at::Tensor& inputs) {
@@ -69,7 +48,8 @@ class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunc
     const bool head_now = head.trains() && known_factor != 0;
     for_chunks(rows.size(0), head.outputs(), [&](int64_t first, int64_t last) {
       const at::Tensor part = inputs.slice(0, first, last);
-      ChunkLoss chunk = chunk_loss(part, head, labels.slice(0, first, last), smoothing);
+      const auto chunk = differentiate_cross_entropy(multiply(part, head),
+                                                     labels.slice(0, first, last), smoothing);
       losses.slice(0, first, last).copy_(chunk.losses);
       at::Tensor into = d_inputs.slice(0, first, last);
       const at::Tensor d_logits = chunk.d_logits.to(weight.scalar_type());
@@ -113,8 +93,10 @@ class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunc
                                     double smoothing) {
     for_chunks(inputs.size(0), head.outputs(), [&](int64_t first, int64_t last) {
       const at::Tensor part = inputs.slice(0, first, last);
-      ChunkLoss chunk = chunk_loss(part, head, labels.slice(0, first, last), smoothing);
-      accumulate_head(head, chunk.d_logits.mul_(scale.slice(0, first, last)), part);
+      const auto chunk =
+          differentiate_cross_entropy(multiply(part, head), labels.slice(0, first, last), smoothing,
+                                      scale.slice(0, first, last).squeeze(1));
+      accumulate_head(head, chunk.d_logits, part);
     });
   }
 };

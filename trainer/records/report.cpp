@@ -37,7 +37,7 @@ section { background: var(--background); border: 1px solid var(--grid); border-r
 .figures b { display: block; font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums; }
 .figures span { color: var(--soft-ink); font-size: 13px; }
 .chart { padding: 8px 10px; }
-.chart svg { display: block; width: 100%; height: auto; }
+.chart > svg { display: block; width: 100%; height: auto; }
 table { border-collapse: collapse; width: 100%; }
 td { padding: 5px 0; border-top: 1px solid var(--grid); vertical-align: top;
      font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }

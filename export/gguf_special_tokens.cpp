@@ -93,7 +93,6 @@ class SpecialTokenReader {
         read_template(step);
     read_tokenizer_config();
     read_ids(folder_.config);
-    if (folder_.generation_config) read_ids(*folder_.generation_config);
     find_end_of_text();
     read_chat_templates();
     return std::move(special_);
@@ -168,12 +167,16 @@ class SpecialTokenReader {
     for (const std::string& kind : kinds()) {
       const auto id = config.find(kind + "_token_id");
       if (id == config.end()) continue;
-      set_id(kind, id->is_array() && !id->empty() ? id->front() : *id);
+      set_id(kind, *id);
     }
   }
 
   /// Without the key the engine takes id 11 for the end of a text.
   void find_end_of_text() {
+    if (folder_.generation_config && folder_.generation_config->contains("eos_token_id")) {
+      const Json& ids = (*folder_.generation_config)["eos_token_id"];
+      set_id("eos", ids.is_array() && !ids.empty() ? ids.front() : ids);
+    }
     for (const char* text : {"<|im_end|>", "<|eot_id|>", "<|endoftext|>", "</s>"})
       for (const Json& token : added_tokens_)
         if (token.is_object() && token.value("content", Json()) == text)

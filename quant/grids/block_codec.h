@@ -19,6 +19,9 @@ struct BlockCodec {
   namespace isa {                                       \
   extern const BlockCodec f32, f16, bf16;               \
   extern const BlockCodec q4_0, q4_1, q5_0, q5_1, q8_0; \
+  extern const BlockCodec q2_k, q3_k, q4_k, q5_k, q6_k; \
+  extern const BlockCodec iq4_nl, iq4_xs, mxfp4, nvfp4; \
+  extern const BlockCodec tq1_0, tq2_0, q1_0, q2_0;     \
   }
 ISOGRID_DECLARE_CODECS(baseline)
 #if defined(__x86_64__)

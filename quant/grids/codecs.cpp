@@ -16,10 +16,17 @@ namespace {
 #endif
 
 constexpr CodecRow kCodecs[] = {
-    {"F32", {-1, -1}, ISOGRID_CODEC(f32)},   {"F16", {0, -1}, ISOGRID_CODEC(f16)},
-    {"BF16", {-1, -1}, ISOGRID_CODEC(bf16)}, {"Q4_0", {0, -1}, ISOGRID_CODEC(q4_0)},
-    {"Q4_1", {0, 2}, ISOGRID_CODEC(q4_1)},   {"Q5_0", {0, -1}, ISOGRID_CODEC(q5_0)},
-    {"Q5_1", {0, 2}, ISOGRID_CODEC(q5_1)},   {"Q8_0", {0, -1}, ISOGRID_CODEC(q8_0)},
+    {"F32", {-1, -1}, ISOGRID_CODEC(f32)},      {"F16", {0, -1}, ISOGRID_CODEC(f16)},
+    {"BF16", {-1, -1}, ISOGRID_CODEC(bf16)},    {"Q4_0", {0, -1}, ISOGRID_CODEC(q4_0)},
+    {"Q4_1", {0, 2}, ISOGRID_CODEC(q4_1)},      {"Q5_0", {0, -1}, ISOGRID_CODEC(q5_0)},
+    {"Q5_1", {0, 2}, ISOGRID_CODEC(q5_1)},      {"Q8_0", {0, -1}, ISOGRID_CODEC(q8_0)},
+    {"Q2_K", {80, 82}, ISOGRID_CODEC(q2_k)},    {"Q3_K", {108, -1}, ISOGRID_CODEC(q3_k)},
+    {"Q4_K", {0, 2}, ISOGRID_CODEC(q4_k)},      {"Q5_K", {0, 2}, ISOGRID_CODEC(q5_k)},
+    {"Q6_K", {208, -1}, ISOGRID_CODEC(q6_k)},   {"IQ4_NL", {0, -1}, ISOGRID_CODEC(iq4_nl)},
+    {"IQ4_XS", {0, -1}, ISOGRID_CODEC(iq4_xs)}, {"MXFP4", {-1, -1}, ISOGRID_CODEC(mxfp4)},
+    {"NVFP4", {-1, -1}, ISOGRID_CODEC(nvfp4)},  {"TQ1_0", {52, -1}, ISOGRID_CODEC(tq1_0)},
+    {"TQ2_0", {64, -1}, ISOGRID_CODEC(tq2_0)},  {"Q1_0", {0, -1}, ISOGRID_CODEC(q1_0)},
+    {"Q2_0", {0, -1}, ISOGRID_CODEC(q2_0)},
 };
 
 }  // namespace

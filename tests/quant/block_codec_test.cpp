@@ -71,6 +71,20 @@ constexpr Golden kGolden[] = {
      "535bb48f99c55ba9"},
     {"Q8_0", "4d169dfb59b61472d02e8be947a50361be1c7ad73593f14fac0a68c62481df3d9af8",
      "b3e0d79d0ed8a0e5", "b3e0d79d0ed8a0e5"},
+    {"Q2_K", "bcdfeebeefaceeacdedecddffedeffce6cb51b6c", "dfb04b5710902805", "ee4d8729a238ded0"},
+    {"Q3_K", "66cdb366d9336c9936cc9b66cdb366d94d1ae74c", "75f35fdf7e86240d", "248654a9351ecb7f"},
+    {"Q4_K", "de0e801afffffffafff8fafaceafbfbcc2278dd3", "0ca4d98a3265a75b", "b3fbf230190e4b0e"},
+    {"Q5_K", "860a531afdfdfdfdfefbfdfeffcdedfd26cc9366", "0cda4f1d027dcd58", "3f31b0d4321af9e2"},
+    {"Q6_K", "45df28bc069f137cf08ad367f14ade285ed67df5", "9a80509388b85b1f", "70db180cc816d770"},
+    {"IQ4_NL", "9816f157ce137adf249be146bd0258ce137a", "0f1d02ef1b4f6fee", "f0064b7e7f0fbf17"},
+    {"IQ4_XS", "55833c0ce00ee021f157ce137adf249be146bd02", "ace8672cb5ddb8ef", "043c81d42b544f10"},
+    {"MXFP4", "7a7ec056fe9267ec147fda35feb056ed93", "17dfc0bcfb4bf486", "17dfc0bcfb4bf486"},
+    {"NVFP4", "0f101010ffa966ee0277dd3477dc35ffb956ee9156ee0267dc247fca347fba56fe9166ed",
+     "396b3b93787858bd", "396b3b93787858bd"},
+    {"TQ1_0", "466dd2467ad36c7a456dcf466dd3467ad36c7a45", "946d1e5458b826d2", "946d1e5458b826d2"},
+    {"TQ2_0", "5861165885166185186186586116588516618518", "0c9d934005ccf6c4", "0c9d934005ccf6c4"},
+    {"Q1_0", "4a2eb4b4a5252d6d694b4b5adad29296b6b4", "c416b2c7d3a9d983", "c416b2c7d3a9d983"},
+    {"Q2_0", "403224592449164916459245926491645924", "c15c57060ff419fe", "c15c57060ff419fe"},
 };
 
 TEST(BlockCodecs, TheGoldenRowEncodesToTheGoldenBytesOnEveryInstructionSet) {
@@ -103,6 +117,18 @@ TEST(BlockCodecs, AZeroRowHasTheBytesOfTheFormatAndDecodesToZero) {
       {"Q5_0", "0080ffffffff" + repeated("00", 16)},
       {"Q5_1", repeated("00", 24)},
       {"Q8_0", repeated("00", 34)},
+      {"Q2_K", repeated("00", 84)},
+      {"Q3_K", repeated("00", 110)},
+      {"Q4_K", repeated("00", 144)},
+      {"Q5_K", repeated("00", 176)},
+      {"Q6_K", repeated("00", 210)},
+      {"IQ4_NL", "0000" + repeated("88", 16)},
+      {"MXFP4", repeated("00", 17)},
+      {"NVFP4", repeated("00", 36)},
+      {"TQ1_0", repeated("80", 48) + repeated("7f", 4) + "0000"},
+      {"TQ2_0", repeated("55", 64) + "0000"},
+      {"Q1_0", "0000" + repeated("ff", 16)},
+      {"Q2_0", "0000" + repeated("55", 16)},
   };
   for (const auto& [name, first] : expected)
     for (const Isa isa : kIsas) {

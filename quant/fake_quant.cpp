@@ -255,15 +255,19 @@ void FakeQuantWeight::accumulate_rows(const at::Tensor& ids, const at::Tensor& d
 }
 
 void FakeQuantWeight::visit(const std::string& prefix, Role role, const TensorVisitor& visitor) {
-  visitor({.name = prefix + ".weight", .tensor = &latent_, .role = role, .in_master = true});
-  if (gain_.defined())
-    visitor({.name = prefix + ".scale_gain",
-             .tensor = &gain_,
-             .role = Role::factor,
-             .in_master = true,
-             .run_state = true});
-  if (kept_.defined())
-    visitor({.name = prefix + ".records", .tensor = &kept_, .role = Role::code, .run_state = true});
+  TensorSlot latent{prefix + ".weight", &latent_, role};
+  latent.in_master = true;
+  visitor(latent);
+  if (gain_.defined()) {
+    TensorSlot gain{prefix + ".scale_gain", &gain_, Role::factor};
+    gain.in_master = gain.of_run = true;
+    visitor(gain);
+  }
+  if (kept_.defined()) {
+    TensorSlot kept{prefix + ".records", &kept_, Role::code};
+    kept.of_run = kept.changes = true;
+    visitor(kept);
+  }
 }
 
 void FakeQuantWeight::to(at::Device device) {

@@ -50,8 +50,7 @@ struct DataConfig {
     field("streaming", streaming, "Read rows as they are needed.").planned();
     field("buffer_size", buffer_size, "Rows shuffled together when streaming.").at_least(1);
     field("mix_strategy", mix_strategy, "How several datasets become one.")
-        .one_of({"concat", "interleave_under", "interleave_over"})
-        .to_come({"interleave_once"});
+        .one_of({"concat", "interleave_under", "interleave_over", "interleave_once"});
     field("interleave_probs", interleave_probs, "Chance of each dataset when interleaving.")
         .at_least(0)
         .at_most(1);

@@ -134,12 +134,6 @@ const std::vector<Rule>& training_rules() {
          return c.optimizer_family.use_galore && c.optimizer_family.use_apollo;
        },
        "choose one of the two"},
-      {"warmup_steps", "max_steps",
-       [](const RunConfig& c) {
-         return c.training.max_steps > 0 &&
-                c.optimizer.warmup_steps > static_cast<double>(c.training.max_steps);
-       },
-       "the run would end before the warm-up does"},
       {"dpo_label_smoothing", "pref_loss",
        [](const RunConfig& c) {
          return c.preference.dpo_label_smoothing > 0 && c.preference.pref_loss != "sigmoid";

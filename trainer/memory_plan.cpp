@@ -1,5 +1,7 @@
 #include "trainer/memory_plan.h"
 
+#include <ATen/DeviceAccelerator.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -107,7 +109,9 @@ MemoryPlan memory_plan_that_fits(const RunConfig& config, const RunSizes& sizes,
                                                    : ", optim: adamw_8bit, finetuning_type: lora");
 }
 
-int64_t available_memory() {
+int64_t available_memory(at::Device device) {
+  if (!device.is_cpu())
+    return static_cast<int64_t>(at::accelerator::getMemoryInfo(device.index()).first);
   int64_t available = meminfo_available();
   const int64_t limit = read_number("/sys/fs/cgroup/memory.max");
   const int64_t used = read_number("/sys/fs/cgroup/memory.current");

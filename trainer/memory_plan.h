@@ -49,7 +49,7 @@ int64_t held_bytes_per_token(const DecoderConfig& shape, int64_t compute_bytes, 
 /// not fit otherwise. What cannot fit is refused (71) with the settings to change.
 MemoryPlan memory_plan_that_fits(const RunConfig& config, const RunSizes& sizes, int64_t available);
 
-/// Bytes this process may still take: what the machine has free, or its cgroup's limit.
-int64_t available_memory();
+/// Bytes this process may still take: what the GPU has free, or the machine, or its cgroup's limit.
+int64_t available_memory(at::Device device);
 
 }  // namespace isogrid

@@ -1,5 +1,6 @@
 #include "trainer/run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -28,7 +29,7 @@ double work_of_step(const Run& run, int64_t step) {
   return work;
 }
 
-StepRecord record_of(const Run& run, const StepReport& report, double seconds, bool logged) {
+StepRecord record_of(Run& run, const StepReport& report, double seconds, bool logged) {
   const int64_t step = run.progress.step - 1;
   StepRecord record;
   record.step = run.progress.step;
@@ -40,7 +41,11 @@ StepRecord record_of(const Run& run, const StepReport& report, double seconds, b
   record.learning_rate = report.learning_rate;
   record.tokens = run.progress.tokens;
   record.tokens_per_second = static_cast<double>(run.batches->tokens(step)) / seconds;
-  if (run.roof > 0) record.share_of_roof = work_of_step(run, step) / seconds / run.roof;
+  if (run.roof > 0) {
+    const double speed = work_of_step(run, step) / seconds;
+    run.roof = std::max(run.roof, speed);  // it was measured while the machine did other work
+    record.share_of_roof = speed / run.roof;
+  }
   record.seconds = run.seconds;
   if (logged) record.order_hash = order_hash(run.batches->sample_ids(step));
   if (run.opened.training.loss_scale.on) record.loss_scale = run.opened.training.loss_scale.value;
@@ -117,6 +122,7 @@ bool evaluate_in_run(Run& run) {
   run.log.evaluation(record);
   run.trackers.evaluation(record);
   run.display.evaluation(record);
+  run.last_evaluation = record;
   judge_evaluation(run, record);
   return true;
 }

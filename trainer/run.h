@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "configs/run_config.h"
@@ -34,6 +35,7 @@ struct Run {
   double roof = 0;     // operations per second of the machine's matrix product
   double seconds = 0;  // of training in this process
   double last_loss = 0;
+  std::optional<EvalRecord> last_evaluation = {};
 };
 
 enum class RunEnd { finished, stopped };

@@ -192,8 +192,8 @@ std::vector<TableRow> start_table_rows(Run& run, const DataReport& data, const M
                           config.optimizer.lr_scheduler_type, " from ",
                           config.optimizer.learning_rate, ", ", config.optimizer.optim)},
       {"memory", concat(human_bytes(static_cast<uint64_t>(memory.total())), " planned, ",
-                        human_bytes(static_cast<uint64_t>(available_memory())), " free",
-                        memory.recomputes ? ", blocks are recomputed" : "")},
+                        human_bytes(static_cast<uint64_t>(available_memory(training.model.device))),
+                        " free", memory.recomputes ? ", blocks are recomputed" : "")},
       {"output", config.run.output_dir},
   };
 }

@@ -19,7 +19,6 @@ import json
 import os
 import pathlib
 import random
-import resource
 import shutil
 import statistics
 import subprocess
@@ -118,18 +117,31 @@ def batches_of(config, settings):
 
 # ---- The two sides, each in a process of its own ----
 
+def high_water(pid):
+    """The largest resident set so far. Not ru_maxrss: that one is inherited from the process that started it."""
+    try:
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return 0
+
+
 def measured(words):
     """Runs a program: its output, seconds and largest resident set."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
-    start = time.perf_counter()
+    start, peak = time.perf_counter(), 0
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
         process = subprocess.Popen(list(map(str, words)), stdout=out, stderr=error, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        while process.poll() is None:
+            peak = max(peak, high_water(process.pid))
+            time.sleep(0.005)
+        seconds = time.perf_counter() - start
         out.seek(0), error.seek(0)
         if process.returncode != 0:
             raise SystemExit(f"{' '.join(map(str, words))}\nexit code {process.returncode}\n{error.read()[-4000:]}")
-        return out.read(), time.perf_counter() - start, usage.ru_maxrss * 1024
+        return out.read(), seconds, peak
 
 
 def ours(config, settings, batches):
@@ -138,9 +150,12 @@ def ours(config, settings, batches):
     _, seconds, peak = measured([TRAINER, "--config", config])
     _, _, idle = measured([TRAINER, "--version"])
     log = [json.loads(line) for line in (output / "trainer_log.jsonl").read_text().splitlines()]
-    rates = [row["tokens_per_second"] for row in log]
-    step_seconds = [count / rate for count, rate in zip(tokens_of(batches), rates, strict=True)]
-    return {"loss": log[0]["loss"], "seconds": step_seconds, "peak": peak - idle, "start": seconds - sum(step_seconds)}
+    clock = [0.0] + [row["elapsed_seconds"] for row in log]
+    step_seconds = [after - before for before, after in zip(clock, clock[1:])]
+    assert len(step_seconds) == len(batches)
+    # From the start of the process to the end of the first step; what comes after the last one counts too.
+    first = seconds - clock[-1] + step_seconds[0]
+    return {"loss": log[0]["loss"], "seconds": step_seconds, "peak": peak - idle, "start": first}
 
 
 def theirs(job):
@@ -154,7 +169,7 @@ def peer(job):
     import peft
 
     job = json.loads(pathlib.Path(job).read_text())
-    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    idle = high_water("self")
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     pure, low = job["policy"] == "pure", job["dtype"] == "bfloat16"

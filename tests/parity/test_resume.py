@@ -290,6 +290,17 @@ def copy_of_half(trainer, world, half_done, tmp_path):
     return copy
 
 
+def test_a_run_is_verified_with_all_its_checkpoints(copy_of_half):
+    job = copy_of_half()
+    newest = f"checkpoint-{job.checkpoints()[-1]}"
+    report = job.trainer.json("verify", job.output)
+    assert report["ok"] and any(check["subject"] == f"{newest}/checkpoint" for check in report["checks"])
+    (job.output / newest / "MANIFEST.json").unlink()
+    for path in (job.output, job.output / newest):
+        done = job.trainer.run("verify", path, succeed=False)
+        assert done.returncode == 65 and "MANIFEST.json" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["trainer_state.safetensors", "trainer_state.json", "MANIFEST.json", "adapter_model.safetensors"])
 def test_damage_falls_back_to_the_older_one(copy_of_half, undisturbed, name):
     job = copy_of_half()

@@ -54,7 +54,7 @@ std::span<const Command> commands() {
       {"config", "a config with every default written out", "", 0, 0,
        {"config", "markdown"}, {}, run_config},
       {"limits", "the sizes beyond which files are refused", "", 0, 0,
-       {}, {}, nullptr},
+       {}, {}, run_limits},
       {"version", "versions, commit and processor", "", 0, 0,
        {}, {}, run_version},
       {"help", "this page, or a command's own", "[COMMAND]", 0, 1,

@@ -103,7 +103,7 @@ int run_plan(const Invocation& invocation) {
   FullPlan full;
   full.plan = make_run_plan(config, batches.steps_per_epoch(), !data.eval.empty());
   full.sizes = sizes_before_loading(config, folder, batches, full.plan);
-  full.available = available_memory();
+  full.available = available_memory(chosen_device(config));
   full.checkpoint = checkpoint_bytes(config, full.sizes);
   full.kept = checkpoints_kept(config, full.plan);
   full.disk_free = free_disk(config.run.output_dir);

@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <optional>
 
@@ -58,11 +59,12 @@ void publish(Run& run) {
     write_file_durably((output / file.name).string(), file.size, file.produce);
 }
 
-/// The best checkpoint's weights in place of the last ones.
+/// The best checkpoint's weights in place of the last ones, where that is wanted.
 void return_to_best(Run& run) {
   if (!run.config.saving.load_best_model_at_end || run.progress.best_step == 0 ||
       run.progress.best_step == run.progress.step)
     return;
+  run.last_evaluation.reset();
   load_masters(run.checkpoints.path_of(run.progress.best_step), run.opened.training,
                run.opened.publication);
   run.display.note(concat("the best evaluation was after step ", run.progress.best_step,
@@ -71,6 +73,8 @@ void return_to_best(Run& run) {
 
 std::optional<EvalRecord> final_evaluation(Run& run) {
   const bool wanted = run.config.training.do_eval || run.plan.eval_every > 0;
+  if (run.last_evaluation && run.last_evaluation->step == run.progress.step)
+    return run.last_evaluation;
   EvalRecord record;
   if (!wanted || run.eval.empty() || !evaluate_run(run, record)) return std::nullopt;
   run.log.evaluation(record);
@@ -101,9 +105,51 @@ int stopped(Run& run, const PreparedData& data, const MemoryPlan& memory) {
   return static_cast<int>(ExitCode::stopped_early);
 }
 
-PreparedData prepare_rows(const RunConfig& config, const DataCoding& coding) {
+/// Everything a run needs that is known before a weight is read.
+struct PreparedRun {
+  ModelFolder folder;
+  PreparedData data;
+  std::unique_ptr<BatchStream> batches;
+  RunPlan plan;
+  MemoryPlan memory;
+};
+
+/// The day a run began. Templates that tell the model the date tell it this one, also when the run
+/// goes on later: the rows stay the same.
+Day first_day(const std::string& created) {
+  Day day;
+  const int parts = std::sscanf(created.c_str(), "%d-%d-%d", &day.year, &day.month, &day.day);
+  return parts == 3 ? day : local_day();
+}
+
+PreparedData prepare_rows(const RunConfig& config, const Day& today) {
+  set_phase("preparing the data");
+  const DataCoding coding = open_data_coding(config);
   DataProgress progress(config);
-  return prepare_data(config, coding.coder, *coding.layout, progress.hooks());
+  DataHooks hooks = progress.hooks();
+  hooks.today = today;
+  return prepare_data(config, coding.coder, *coding.layout, hooks);
+}
+
+PreparedRun prepare_run(const RunConfig& config, ModelFolder folder, const Day& today) {
+  PreparedRun prepared;
+  prepared.folder = std::move(folder);
+  prepared.data = prepare_rows(config, today);
+  prepared.batches = std::make_unique<BatchStream>(prepared.data.train, make_batch_plan(config));
+  prepared.plan =
+      make_run_plan(config, prepared.batches->steps_per_epoch(), !prepared.data.eval.empty());
+  prepared.memory = memory_plan_that_fits(
+      config, sizes_before_loading(config, prepared.folder, *prepared.batches, prepared.plan),
+      available_memory(chosen_device(config)));
+  return prepared;
+}
+
+OpenedTraining load_training(const RunConfig& config, const PreparedRun& prepared) {
+  set_phase("loading the model");
+  OpenedTraining opened = open_training(config, prepared.folder);
+  opened.training.schedule = make_schedule(config.optimizer, prepared.plan.total_steps);
+  opened.training.pass.recompute_blocks = prepared.memory.recomputes;
+  return opened;
 }
 
 Provenance full_provenance(const RunConfig& config, const Publication& publication,
@@ -115,6 +161,28 @@ Provenance full_provenance(const RunConfig& config, const Publication& publicati
   return provenance;
 }
 
+/// Where the run stands: at its beginning, or where a checkpoint left it.
+Progress resumed_progress(const RunConfig& config, CheckpointStore& checkpoints,
+                          OpenedTraining& opened, const Provenance& provenance) {
+  const auto path = checkpoint_to_resume(config, checkpoints);
+  if (!path) return {};
+  const Progress progress = load_state(*path, opened.training, opened.publication, provenance);
+  checkpoints.go_on_from(progress.step);
+  log_info(concat("going on from ", *path));
+  return progress;
+}
+
+int carry_out(Run& run, const PreparedData& data, const MemoryPlan& memory) {
+  run.display.table("Training", start_table_rows(run, data.report, memory));
+  if (run.progress.step >= run.plan.total_steps) {
+    run.display.note(concat("already complete: ", run.progress.step, " steps are done"));
+    return finish(run, data, memory);
+  }
+  run.display.begin(run.progress.step);
+  if (run_to_end(run) == RunEnd::stopped) return stopped(run, data, memory);
+  return finish(run, data, memory);
+}
+
 }  // namespace
 
 int run_train(const Invocation& invocation) {
@@ -123,29 +191,15 @@ int run_train(const Invocation& invocation) {
   keep_freed_buffers();
   const StopSignal signals;
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
-  const ModelFolder folder = open_model_folder(model_folder_path(config));
-  const DataCoding coding = open_data_coding(config);
+  ModelFolder folder = open_model_folder(model_folder_path(config));
   RunDirectory directory(config.run.output_dir, config.run.overwrite_output_dir);
   CheckpointStore checkpoints(directory.directory(), directory.run_id());
-  const PreparedData data = prepare_rows(config, coding);
-
-  auto batches = std::make_unique<BatchStream>(data.train, make_batch_plan(config));
-  const RunPlan plan = make_run_plan(config, batches->steps_per_epoch(), !data.eval.empty());
-  const MemoryPlan memory = memory_plan_that_fits(
-      config, sizes_before_loading(config, folder, *batches, plan), available_memory());
+  PreparedRun prepared = prepare_run(config, std::move(folder), first_day(directory.created()));
   if (!config.training.do_train) return 0;
 
-  set_phase("loading the model");
-  OpenedTraining opened = open_training(config, folder);
-  opened.training.schedule = make_schedule(config.optimizer, plan.total_steps);
-  opened.training.pass.recompute_blocks = memory.recomputes;
-  const Provenance provenance = full_provenance(config, opened.publication, data.report);
-  Progress progress;
-  if (const auto path = checkpoint_to_resume(config, checkpoints)) {
-    progress = load_state(*path, opened.training, opened.publication, provenance);
-    checkpoints.go_on_from(progress.step);
-    log_info(concat("going on from ", *path));
-  }
+  OpenedTraining opened = load_training(config, prepared);
+  const Provenance provenance = full_provenance(config, opened.publication, prepared.data.report);
+  const Progress progress = resumed_progress(config, checkpoints, opened, provenance);
   RunLog log({.output_dir = config.run.output_dir,
               .tensorboard_dir = config.tracking.logging_dir.value_or(""),
               .resume_step = progress.step,
@@ -159,26 +213,20 @@ int run_train(const Invocation& invocation) {
                      .config = &settings});
   Run run{.config = config,
           .opened = std::move(opened),
-          .batches = std::move(batches),
-          .eval = data.eval,
-          .plan = plan,
+          .batches = std::move(prepared.batches),
+          .eval = prepared.data.eval,
+          .plan = prepared.plan,
           .progress = progress,
           .provenance = provenance,
           .checkpoints = checkpoints,
           .log = log,
           .display = display,
           .trackers = trackers};
+  const CausalLm& model = run.opened.training.model;
   run.work = work_of(run.opened.training.model);
-  run.roof = measured_roof(run.opened.training.model.compute, run.opened.training.model.device);
-  write_facts(run, data.report, directory.run_id());
-  display.table("Training", start_table_rows(run, data.report, memory));
-  if (progress.step >= plan.total_steps) {
-    display.note(concat("already complete: ", progress.step, " steps are done"));
-    return finish(run, data, memory);
-  }
-  display.begin(progress.step);
-  if (run_to_end(run) == RunEnd::stopped) return stopped(run, data, memory);
-  return finish(run, data, memory);
+  run.roof = measured_roof(model.compute, model.device);
+  write_facts(run, prepared.data.report, directory.run_id());
+  return carry_out(run, prepared.data, prepared.memory);
 }
 
 }  // namespace isogrid

@@ -1,15 +1,21 @@
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "core/format.h"
+#include "core/input_directory.h"
 #include "core/io.h"
+#include "core/io_writer.h"
 #include "core/json.h"
 #include "models/hub_cache.h"
 #include "models/verification.h"
 #include "trainer/commands/commands.h"
+#include "trainer/run_directory/checkpoint_store.h"
+#include "trainer/run_directory/names.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace isogrid {
 namespace {
@@ -47,13 +53,59 @@ std::string problems_text(const Verification& report) {
   return text;
 }
 
+/// A checkpoint without its manifest would look like any model's folder.
+void require_checkpoint(const std::string& path, Verification& report) {
+  const CheckpointCheck check = check_checkpoint(path);
+  for (const std::string& problem : check.problems)
+    report.checks.push_back({"checkpoint", problem, false});
+  if (check.sound())
+    report.checks.push_back({"checkpoint", concat("ok, of step ", check.facts.step), true});
+}
+
+void add_folder(const std::string& name, const Verification& part, Verification& whole) {
+  for (const auto& [subject, finding, sound] : part.checks)
+    whole.checks.push_back({name + "/" + subject, finding, sound});
+  whole.tensors += part.tensors;
+  whole.bytes += part.bytes;
+}
+
+/// Every checkpoint, and what is published once the run is done.
+Verification verify_run(const std::string& path) {
+  Verification report;
+  const OutputDirectory folder(path);
+  const CheckpointStore store(folder, "");
+  for (const int64_t step : store.steps()) {
+    const std::string checkpoint = store.path_of(step);
+    Verification part = verify_model(checkpoint);
+    require_checkpoint(checkpoint, part);
+    add_folder(checkpoint_name(step), part, report);
+  }
+  const InputDirectory files(path);
+  if (files.has("config.json") || files.has("adapter_config.json"))
+    add_folder(".", verify_model(path), report);
+  if (report.checks.empty())
+    report.checks.push_back({"checkpoints", "ok, there is none yet", true});
+  return report;
+}
+
+Verification verify(const std::string& path) {
+  namespace fs = std::filesystem;
+  if (is_run_directory(path)) return verify_run(path);
+  Verification report = verify_model(path);
+  const fs::path folder = fs::path(path).lexically_normal() / "";
+  if (checkpoint_step(folder.parent_path().filename().string()) &&
+      is_run_directory(fs::absolute(folder.parent_path()).parent_path().string()))
+    require_checkpoint(path, report);
+  return report;
+}
+
 }  // namespace
 
 int run_verify(const Invocation& invocation) {
   if (invocation.positional.empty())
     fail(ExitCode::usage, "verify: name a folder: trainer verify DIR");
   const std::string path = resolve_model(invocation.positional.front());
-  const Verification report = verify_model(path);
+  const Verification report = verify(path);
   if (invocation.options.json)
     std::fputs(dump_json(report_json(path, report)).c_str(), stdout);
   else

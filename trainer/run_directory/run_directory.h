@@ -19,8 +19,9 @@ class RunDirectory {
 
   const std::string& path() const { return directory_.path(); }
   const OutputDirectory& directory() const { return directory_; }
-  const std::string& run_id() const { return run_id_; }  // of the first attempt, kept for ever
-  int64_t attempt() const { return attempt_; }           // 1 for the first
+  const std::string& run_id() const { return run_id_; }    // of the first attempt, kept for ever
+  const std::string& created() const { return created_; }  // "2026-01-31T12:00:00Z", of the first
+  int64_t attempt() const { return attempt_; }             // 1 for the first
 
  private:
   void remove_leftovers() const;

@@ -34,6 +34,8 @@ enum class Purpose : uint32_t {
   held_out_rows = 6,
   dataset_mix = 7,
   resampling = 8,
+  clip_sample = 9,
+  scale_directions = 10,
 };
 
 /// Random numbers without state worth saving: draw number n of the stream

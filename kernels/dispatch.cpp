@@ -4,6 +4,7 @@
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/integer_grid.h"
+#include "kernels/lut.h"
 #include "kernels/matvec.h"
 #include "kernels/optimizer.h"
 
@@ -21,6 +22,7 @@ namespace isogrid::kernels {
   extern const DropoutKernels dropout_table;            \
   extern const ElementwiseKernels elementwise_table;    \
   extern const IntegerGridKernels integer_grid_table;   \
+  extern const LutKernels lut_table;                    \
   extern const MatvecKernels matvec_table;              \
   extern const OptimizerKernels optimizer_table;        \
   }
@@ -50,6 +52,9 @@ const IntegerGridKernels& integer_grid_kernels(Isa isa) {
   return ISOGRID_PICK(isa, integer_grid_table);
 }
 const IntegerGridKernels& integer_grid_kernels() { return integer_grid_kernels(best_isa()); }
+
+const LutKernels& lut_kernels(Isa isa) { return ISOGRID_PICK(isa, lut_table); }
+const LutKernels& lut_kernels() { return lut_kernels(best_isa()); }
 
 const MatvecKernels& matvec_kernels(Isa isa) { return ISOGRID_PICK(isa, matvec_table); }
 const MatvecKernels& matvec_kernels() { return matvec_kernels(best_isa()); }

@@ -1,6 +1,5 @@
 #include "quant/fake_quant.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
@@ -17,12 +16,12 @@
 #include <vector>
 
 #include "core/error.h"
+#include "quant/row_chunks.h"
 
 namespace isogrid {
 namespace {
 
 constexpr float kSmallestGain = 1.0f / 16;
-constexpr int64_t kWeightsPerPart = 16384;
 
 /// Rows [first, last) of the latent weight with their change, float32 on the host.
 at::Tensor wide_rows(const at::Tensor& latent, int64_t first, int64_t last, const LowRank* delta) {
@@ -35,12 +34,6 @@ at::Tensor wide_rows(const at::Tensor& latent, int64_t first, int64_t last, cons
 
 std::byte* record_at(const at::Tensor& records, int64_t row) {
   return static_cast<std::byte*>(records.data_ptr()) + row * records.size(1);
-}
-
-/// body(first, last) over rows, a few pages of weights at a time.
-template <typename Body>
-void for_rows(int64_t rows, int64_t columns, const Body& body) {
-  at::parallel_for(0, rows, std::max<int64_t>(1, kWeightsPerPart / columns), body);
 }
 
 void check_options(const std::string& name, const Grid& grid, const FakeQuantOptions& options,
@@ -91,7 +84,7 @@ void FakeQuantWeight::begin_step(const StepInfo& step, const LowRank* delta) {
   active_ = step.step >= options_.start_step;
   if (!active_ || !keeps_records() || !renews_records(step)) return;
   const at::Tensor wide = wide_rows(latent_, 0, outputs(), delta);
-  for_rows(outputs(), inputs(), [&](int64_t first, int64_t last) {
+  for_row_chunks(outputs(), inputs(), [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row)
       grid_->encode(wide.const_data_ptr<float>() + row * inputs(), nullptr, inputs(),
                     record_at(kept_, row));
@@ -126,7 +119,7 @@ void FakeQuantWeight::round_rows(const at::Tensor& wide, const at::Tensor& ids,
   const int64_t columns = inputs();
   const at::Tensor gain = gains();
   const bool direct = out.is_cpu() && out.is_contiguous() && out.scalar_type() == at::kFloat;
-  for_rows(wide.size(0), columns, [&](int64_t first, int64_t last) {
+  for_row_chunks(wide.size(0), columns, [&](int64_t first, int64_t last) {
     std::vector<float> rounded(direct ? 0 : static_cast<size_t>((last - first) * columns));
     std::vector<std::byte> record(static_cast<size_t>(grid_->row_bytes(columns)));
     float* to = direct ? out.mutable_data_ptr<float>() + first * columns : rounded.data();
@@ -178,7 +171,7 @@ at::Tensor FakeQuantWeight::records(const LowRank* delta) const {
   at::Tensor all =
       at::empty({outputs(), grid_->row_bytes(inputs())}, at::TensorOptions().dtype(at::kByte));
   const at::Tensor wide = wide_rows(latent_, 0, outputs(), delta), gain = gains();
-  for_rows(outputs(), inputs(), [&](int64_t first, int64_t last) {
+  for_row_chunks(outputs(), inputs(), [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row)
       write_record(wide.const_data_ptr<float>() + row * inputs(), row, gain, record_at(all, row));
   });
@@ -196,7 +189,7 @@ at::Tensor FakeQuantWeight::gradient_rows(const at::Tensor& wide, const at::Tens
   at::Tensor d_wide =
       d_rows.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
   at::Tensor d_gain = at::zeros({count, gain_count}, at::kFloat);
-  for_rows(count, columns, [&](int64_t first, int64_t last) {
+  for_row_chunks(count, columns, [&](int64_t first, int64_t last) {
     std::vector<std::byte> record(static_cast<size_t>(grid_->row_bytes(columns)));
     std::vector<float> parts(3 * static_cast<size_t>(columns));
     float *rounded = parts.data(), *below = rounded + columns, *above = below + columns;
@@ -255,15 +248,19 @@ void FakeQuantWeight::accumulate_rows(const at::Tensor& ids, const at::Tensor& d
 }
 
 void FakeQuantWeight::visit(const std::string& prefix, Role role, const TensorVisitor& visitor) {
-  visitor({.name = prefix + ".weight", .tensor = &latent_, .role = role, .in_master = true});
-  if (gain_.defined())
-    visitor({.name = prefix + ".scale_gain",
-             .tensor = &gain_,
-             .role = Role::factor,
-             .in_master = true,
-             .run_state = true});
-  if (kept_.defined())
-    visitor({.name = prefix + ".records", .tensor = &kept_, .role = Role::code, .run_state = true});
+  TensorSlot latent{prefix + ".weight", &latent_, role};
+  latent.in_master = true;
+  visitor(latent);
+  if (gain_.defined()) {
+    TensorSlot gain{prefix + ".scale_gain", &gain_, Role::factor};
+    gain.in_master = gain.of_run = true;
+    visitor(gain);
+  }
+  if (kept_.defined()) {
+    TensorSlot kept{prefix + ".records", &kept_, Role::code};
+    kept.of_run = kept.changes = true;
+    visitor(kept);
+  }
 }
 
 void FakeQuantWeight::to(at::Device device) {

@@ -34,10 +34,12 @@ struct TensorSlot {
   std::string name;
   at::Tensor* tensor;
   Role role;
-  /// Read in the master's type: rounding it to the compute type first would change its codes.
+  /// Read in the master's type: rounded to the compute type it would give other codes.
   bool in_master = false;
-  /// Belongs to the run: checkpoints keep it, published files do not.
-  bool run_state = false;
+  /// Not part of the published weight, only of a run that trains it.
+  bool of_run = false;
+  /// Moves during a run although it does not train: checkpoints keep it.
+  bool changes = false;
 };
 using TensorVisitor = std::function<void(const TensorSlot&)>;
 
@@ -75,6 +77,10 @@ class WeightSource {
 
   /// Rows picked by `ids` [n] -> [n, in] in `compute`, without expanding the table.
   virtual at::Tensor rows(const at::Tensor& ids, at::ScalarType compute) const = 0;
+
+  /// x [tokens, in] times the weight, by a way of the source's own; undefined: there is none, the
+  /// weight is multiplied as it materialises. The gradients are those of the materialised weight.
+  virtual at::Tensor own_product(const at::Tensor& /*x*/) const { return {}; }
 
   /// Does anything behind this weight train? accumulate() is called only then.
   virtual bool trains() const = 0;

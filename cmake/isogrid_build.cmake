@@ -41,14 +41,17 @@ else()
     $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<NOT:$<CONFIG:Debug>>>:-D_FORTIFY_SOURCE=2>)
 endif()
 
-# isogrid_library(core SOURCES a.cpp b.cpp PUBLIC isogrid::torch PRIVATE yaml-cpp)
-# makes the static library isogrid_core and its alias isogrid::core.
+# isogrid_library(core SOURCES a.cpp b.cpp ALONE b.cpp PUBLIC isogrid::torch PRIVATE yaml-cpp)
+# makes the static library isogrid_core and its alias isogrid::core. Most of a small file's time goes
+# into the headers it reads, so four are read together; those named ALONE are slow by themselves.
 function(isogrid_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;ALONE;PUBLIC;PRIVATE" ${ARGN})
   add_library(isogrid_${name} STATIC ${ARG_SOURCES})
   add_library(isogrid::${name} ALIAS isogrid_${name})
   target_include_directories(isogrid_${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_link_libraries(isogrid_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} isogrid::warnings)
+  set_target_properties(isogrid_${name} PROPERTIES UNITY_BUILD ${ISOGRID_UNITY} UNITY_BUILD_BATCH_SIZE 4)
+  set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
 # Sources compiled for one instruction set, in the namespace that ISOGRID_ISA names, and put into a library.

@@ -50,8 +50,13 @@ function(isogrid_library name)
   add_library(isogrid::${name} ALIAS isogrid_${name})
   target_include_directories(isogrid_${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_link_libraries(isogrid_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} isogrid::warnings)
-  set_target_properties(isogrid_${name} PROPERTIES UNITY_BUILD ${ISOGRID_UNITY} UNITY_BUILD_BATCH_SIZE 4)
-  set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  isogrid_together(isogrid_${name} ${ARG_ALONE})
+endfunction()
+
+# isogrid_together(target alone.cpp): compiles the sources of a target four at a time, but for these.
+function(isogrid_together target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${ISOGRID_UNITY} UNITY_BUILD_BATCH_SIZE 4)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
 # Sources compiled for one instruction set, in the namespace that ISOGRID_ISA names, and put into a library.
@@ -83,8 +88,9 @@ endfunction()
 # isogrid_test(core SOURCES error_test.cpp LIBS isogrid::core): one program per folder, because
 # loading LibTorch costs 0.4 s per process.
 function(isogrid_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;ALONE;LIBS" ${ARGN})
   add_executable(${name}_tests ${ARG_SOURCES})
+  isogrid_together(${name}_tests ${ARG_ALONE})
   target_link_libraries(${name}_tests PRIVATE ${ARG_LIBS} isogrid::warnings GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name}_tests PRIVATE ISOGRID_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   isogrid_reaches_torch(${name}_tests with_torch)

@@ -2,8 +2,11 @@
 #include "kernels/cpu_features.h"
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
+#include "kernels/four_bit.h"
+#include "kernels/int8_rows.h"
 #include "kernels/matvec.h"
 #include "kernels/optimizer.h"
+#include "kernels/packed_groups.h"
 
 namespace isogrid::kernels {
 
@@ -12,13 +15,16 @@ namespace isogrid::kernels {
   extern const AttentionKernels attention_table;                  \
   extern const AttentionBackwardKernels attention_backward_table; \
   }
-#define ISOGRID_DECLARE_TABLES(isa)                  \
-  ISOGRID_DECLARE_ATTENTION(isa)                     \
-  namespace isa {                                    \
-  extern const DropoutKernels dropout_table;         \
-  extern const ElementwiseKernels elementwise_table; \
-  extern const MatvecKernels matvec_table;           \
-  extern const OptimizerKernels optimizer_table;     \
+#define ISOGRID_DECLARE_TABLES(isa)                   \
+  ISOGRID_DECLARE_ATTENTION(isa)                      \
+  namespace isa {                                     \
+  extern const DropoutKernels dropout_table;          \
+  extern const ElementwiseKernels elementwise_table;  \
+  extern const FourBitKernels four_bit_table;         \
+  extern const Int8RowKernels int8_row_table;         \
+  extern const MatvecKernels matvec_table;            \
+  extern const OptimizerKernels optimizer_table;      \
+  extern const PackedGroupKernels packed_group_table; \
   }
 ISOGRID_DECLARE_TABLES(baseline)
 #if defined(__x86_64__)
@@ -42,6 +48,12 @@ const ElementwiseKernels& elementwise_kernels(Isa isa) {
 }
 const ElementwiseKernels& elementwise_kernels() { return elementwise_kernels(best_isa()); }
 
+const FourBitKernels& four_bit_kernels(Isa isa) { return ISOGRID_PICK(isa, four_bit_table); }
+const FourBitKernels& four_bit_kernels() { return four_bit_kernels(best_isa()); }
+
+const Int8RowKernels& int8_row_kernels(Isa isa) { return ISOGRID_PICK(isa, int8_row_table); }
+const Int8RowKernels& int8_row_kernels() { return int8_row_kernels(best_isa()); }
+
 const MatvecKernels& matvec_kernels(Isa isa) { return ISOGRID_PICK(isa, matvec_table); }
 const MatvecKernels& matvec_kernels() { return matvec_kernels(best_isa()); }
 
@@ -50,6 +62,11 @@ const DropoutKernels& dropout_kernels() { return dropout_kernels(best_isa()); }
 
 const OptimizerKernels& optimizer_kernels(Isa isa) { return ISOGRID_PICK(isa, optimizer_table); }
 const OptimizerKernels& optimizer_kernels() { return optimizer_kernels(best_isa()); }
+
+const PackedGroupKernels& packed_group_kernels(Isa isa) {
+  return ISOGRID_PICK(isa, packed_group_table);
+}
+const PackedGroupKernels& packed_group_kernels() { return packed_group_kernels(best_isa()); }
 
 const AttentionKernels& attention_kernels(Isa isa) {
   return ISOGRID_PICK_ATTENTION(isa, attention_table);

@@ -129,7 +129,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, QuantisedProjection,
                                              "int8", int8, Prologue::rms_norm, false, {48, 24, 24}},
                                          Case{"int8_dora", int8, Prologue::swiglu, true, {29}},
                                          Case{"fp4_dora", fp4, Prologue::rms_norm, true, {16, 33}}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace isogrid

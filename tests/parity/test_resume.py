@@ -332,7 +332,7 @@ def refused(job, *names):
         assert name in job.stderr()
 
 
-@pytest.mark.parametrize("key, value, was", [("seed", 8, "7"), ("template", "llama3", "qwen"), ("lora_rank", 8, "4")])
+@pytest.mark.parametrize("key, value, was", [("seed", 8, "7"), ("template", "chatml", "qwen"), ("lora_rank", 8, "4")])
 def test_other_settings_are_refused(copy_of_half, key, value, was):
     refused(copy_of_half(**{key: value}), key, str(value), was)
 

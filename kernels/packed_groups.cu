@@ -9,6 +9,18 @@ __device__ inline int64_t group_at(const PackedGroups& w, int64_t column) {
   return w.group_of != nullptr ? w.group_of[column] : column / w.group_size;
 }
 
+/// The scales' type is asked at run time: every thread of a launch answers alike.
+__device__ inline float scale_at(const PackedGroups& w, int64_t i) {
+  if (w.scale_type == Element::f32) return static_cast<const float*>(w.scales)[i];
+  if (w.scale_type == Element::bf16) return widened(static_cast<const __nv_bfloat16*>(w.scales)[i]);
+  return widened(static_cast<const __half*>(w.scales)[i]);
+}
+
+__device__ inline float rounded_as(Element type, float value) {
+  if (type == Element::bf16) return widened(rounded_to<__nv_bfloat16>(value));
+  return type == Element::f16 ? widened(rounded_to<__half>(value)) : value;
+}
+
 /// Codes [column, column + 32) of a row, `bits` words; what lies behind the row's end is zero.
 template <int bits>
 __device__ inline void load_words(const PackedGroups& w, int64_t row, int64_t column,
@@ -33,7 +45,7 @@ __device__ inline void load_words(const PackedGroups& w, int64_t row, int64_t co
 }
 
 /// A thread takes 32 columns of a row.
-template <int bits, typename S, typename T>
+template <int bits, typename T>
 __global__ void __launch_bounds__(kThreads)
     expand_packed_groups(PackedGroups w, T* to, int64_t first, int64_t last, int64_t chunks) {
   const int64_t number = blockIdx.x * int64_t{kThreads} + threadIdx.x;
@@ -41,7 +53,6 @@ __global__ void __launch_bounds__(kThreads)
   if (row >= last) return;
   uint32_t words[bits + 1];
   load_words<bits>(w, row, column, words);
-  const S* scales = static_cast<const S*>(w.scales) + row * w.groups;
   T* place = to + (row - first) * w.columns + column;
   int64_t known = -1;
   float scale = 0, zero = 0;
@@ -55,13 +66,13 @@ __global__ void __launch_bounds__(kThreads)
       const int64_t group = group_at(w, column + eight * 8 + i);
       if (group != known) {
         known = group;
-        scale = widened(scales[group]);
+        scale = scale_at(w, row * w.groups + group);
         zero = static_cast<float>(w.zeros != nullptr ? w.zeros[row * w.groups + group] : w.zero);
       }
       const uint64_t pair = words[bit / 32] | static_cast<uint64_t>(words[bit / 32 + 1]) << 32;
       const auto code = static_cast<uint32_t>(pair >> (bit % 32)) & ((1u << bits) - 1);
       const float product = __fmul_rn(static_cast<float>(code) - zero, scale);
-      numbers[i] = widened(rounded_to<S>(product));
+      numbers[i] = rounded_as(w.scale_type, product);
     }
     const int64_t count = w.columns - column - eight * 8;
     if (count > 0) store_eight(place + eight * 8, numbers, count);
@@ -72,12 +83,9 @@ template <int bits>
 void launch_packed(const PackedGroups& w, Element element, void* to, int64_t first, int64_t last,
                    cudaStream_t stream) {
   const int64_t chunks = (w.columns + 31) / 32;
-  by_element(w.scale_type, [&](auto scale) {
-    by_element(element, [&](auto type) {
-      expand_packed_groups<bits, decltype(scale)>
-          <<<blocks_for((last - first) * chunks), kThreads, 0, stream>>>(
-              w, static_cast<decltype(type)*>(to), first, last, chunks);
-    });
+  by_element(element, [&](auto type) {
+    expand_packed_groups<bits><<<blocks_for((last - first) * chunks), kThreads, 0, stream>>>(
+        w, static_cast<decltype(type)*>(to), first, last, chunks);
   });
 }
 

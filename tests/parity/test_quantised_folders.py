@@ -32,6 +32,7 @@ FOLDERS = {
     "ct-asymmetric": ("ct", dict(bits=4, group=32, symmetric=False)),
     "ct-channel": ("ct", dict(bits=4, group=-1, scale_type=torch.float32)),
     "ct-act-order": ("ct", dict(bits=4, group=32, scattered=True)),
+    "ct-3": ("ct", dict(bits=3, group=32, symmetric=False)),
     "ct-8": ("ct", dict(bits=8, group=-1, symmetric=False)),
 }
 
@@ -101,6 +102,27 @@ def test_a_packed_folder_is_the_dense_one(name, trainer, model, tmp_path):
         assert ours.keys() == wanted.keys()
         for key in ours:
             assert ours[key].equal(wanted[key]), (dtype, key)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_the_packing_is_that_of_compressed_tensors(bits, symmetric):
+    pytest.importorskip("compressed_tensors")
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+    from compressed_tensors.quantization import QuantizationArgs
+    from compressed_tensors.quantization.lifecycle.forward import dequantize
+    for outputs, inputs, group in ((40, 96, 32), (17, 75, 75), (64, 256, 128)):
+        for scale_type in (torch.float16, torch.bfloat16):
+            draw = torch.Generator().manual_seed(bits)
+            codes, zeros, scales, _, numbers = packed.grid(outputs, inputs, bits, group, symmetric, False, scale_type, draw)
+            middle = 2 ** (bits - 1)
+            signed, signed_zeros = (codes - middle).to(torch.int8), (zeros - middle).to(torch.int8)
+            tensors = packed.compressed_tensors("m", codes, zeros, scales, None, bits, symmetric, False)
+            assert tensors["m.weight_packed"].equal(pack_to_int32(signed, bits))
+            if not symmetric:
+                assert tensors["m.weight_zero_point"].equal(pack_to_int32(signed_zeros, bits, packed_dim=0))
+            args = QuantizationArgs(num_bits=bits, symmetric=symmetric, strategy="group", group_size=group)
+            assert dequantize(signed, scales, signed_zeros, args).equal(numbers)
 
 
 DAMAGES = {

@@ -172,6 +172,7 @@ Json training_model_config(const RunConfig& config, const ModelFolder& folder) {
 }
 
 OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder) {
+  check_quantised_folder(config, folder);
   OpenedTraining opened;
   Publication& publication = opened.publication;
   publication.base = folder;
@@ -189,6 +190,7 @@ OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder)
   const Precision precision = precision_of(
       config, options.device, from_scratch ? at::kFloat : stored_type(*publication.base_weights));
   options.compute = precision.compute;
+  set_quantisation(options, config.quantisation, folder);
   Training& training = opened.training;
   training.model = build_model(shape);
   training.model.device = options.device;

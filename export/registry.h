@@ -15,6 +15,7 @@ struct ExportRequest {
   std::string variant;    // "float16"; may be empty
   std::string directory;  // where it goes
   const ExportConfig* config = nullptr;
+  bool double_quantization = true;  // of bnb:nf4 and bnb:fp4: their scales in eight bits too
 };
 
 /// A format other programs load. One row of the table in registry.cpp.
@@ -42,6 +43,7 @@ void write_gguf(ExportSource& source, const ExportRequest& request);
 std::string gguf_file_name(const ExportSource& source, const std::string& variant);
 /// The same under a name of the caller's.
 void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path);
+void write_bnb(ExportSource& source, const ExportRequest& request);
 void write_adapter(ExportSource& source, const ExportRequest& request);
 
 }  // namespace isogrid

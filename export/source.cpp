@@ -31,6 +31,13 @@ ExportSource open_export_source(const std::string& path, std::vector<PeftFolder>
   return source;
 }
 
+Json published_config(const ExportSource& source) {
+  Json config = source.folder.config;
+  if (config.contains("tie_word_embeddings") || !source.model.config.tied_head)
+    config["tie_word_embeddings"] = source.model.config.tied_head;
+  return config;
+}
+
 std::vector<ExportTensor> export_tensors(ExportSource& source) {
   std::map<std::string, Linear*> changed;
   visit_linears(source.model, [&](const std::string& name, Linear& linear) {

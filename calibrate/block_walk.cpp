@@ -62,9 +62,9 @@ class Walk {
   }
 
  private:
-  /// `input(row)` is what the group's weights multiply.
+  /// `input(row)` is what the group's weights multiply. Returns the group's input_factor.
   template <typename Input>
-  void see(int64_t layer, LinearGroup group, Block& block, const Input& input) {
+  at::Tensor see(int64_t layer, LinearGroup group, Block& block, const Input& input) {
     InputMoments moments;
     for (size_t row = 0; row < states_.size(); ++row) moments.add(input(row));
     SeenGroup seen{layer, group, block, moments};
@@ -72,18 +72,22 @@ class Walk {
     if (progress_)
       progress_(layer * kGroupsOfBlock + static_cast<int64_t>(group) + 1,
                 static_cast<int64_t>(model_.blocks.size()) * kGroupsOfBlock);
+    return seen.input_factor;
   }
 
   void run_attention(int64_t layer, Block& block) {
     see(layer, LinearGroup::qkv, block,
         [&](size_t row) { return rms_norm(states_[row], block.qkv.norm); });
     std::vector<at::Tensor> attended(states_.size());
-    see(layer, LinearGroup::output, block, [&](size_t row) {
+    const at::Tensor factor = see(layer, LinearGroup::output, block, [&](size_t row) {
       const auto qkv = project(block.qkv, states_[row]);
       return attended[row] = attend(block.attention, qkv[0], qkv[1], qkv[2], layouts_[row], layer);
     });
-    for (size_t row = 0; row < states_.size(); ++row)
+    for (size_t row = 0; row < states_.size(); ++row) {
+      if (factor.defined()) attended[row].mul_(factor);
       states_[row] = project(block.output, attended[row], {}, states_[row])[0];
+      attended[row] = at::Tensor();
+    }
   }
 
   // Gate and up are made twice: keeping them for all rows would take most of the memory.

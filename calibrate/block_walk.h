@@ -19,6 +19,9 @@ struct SeenGroup {
   LinearGroup group;
   Block& block;
   const InputMoments& inputs;
+  /// LinearGroup::output only: set by who divided the rows of v, it brings the inputs already made
+  /// into line. [in]
+  at::Tensor input_factor = {};
 
   Projection& projection() const;
   std::vector<std::string> names() const;  // of its linears, as in the published checkpoint

@@ -191,8 +191,8 @@ GptqResult quantise_gptq(const std::string& name, const at::Tensor& weight,
     for (size_t place = 0; place < solution.column.size(); ++place)
       group_of.mutable_data_ptr<int32_t>()[solution.column[place]] = solution.group[place];
   }
-  result.parts = packed_parts("gptq", options.rule, solution.codes, solution.scales, solution.zeros,
-                              group_of);
+  result.parts =
+      packed_parts("gptq", options.rule, solution.codes, solution.scales, solution.zeros, group_of);
   return result;
 }
 

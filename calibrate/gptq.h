@@ -34,12 +34,20 @@ struct GptqResult {
 GptqResult quantise_gptq(const std::string& name, const at::Tensor& weight,
                          const at::Tensor& moment, const GptqOptions& options);
 
+/// Can a container hold a linear of this shape? Empty: any.
+using LinearFits = std::function<bool(int64_t outputs, int64_t inputs)>;
+/// Hears of what is done and what there is to do.
+using CalibrationProgress = std::function<void(int64_t done, int64_t all)>;
+
 /// Every linear of the blocks that `fits` (all, where it is empty), with what came before it
 /// already rounded. `format` names the container in reports. The model stays as it is.
-PackedModel calibrate_gptq(
-    const CausalLm& model, const std::vector<Batch>& rows, const GptqOptions& options,
-    const char* format, const std::function<bool(int64_t outputs, int64_t inputs)>& fits = {},
-    const std::function<void(int64_t, int64_t)>& progress = {});
+PackedModel calibrate_gptq(const CausalLm& model, const std::vector<Batch>& rows,
+                           const GptqOptions& options, const char* format,
+                           const LinearFits& fits = {}, const CalibrationProgress& progress = {});
+
+/// Remembers the largest relative error of a product, and whose it is.
+void note_error(PackedModel& packed, const std::string& name, const at::Tensor& rounded,
+                const at::Tensor& dense, const at::Tensor& moment);
 
 /// The blocks' linears become the packed ones. A name that is no linear is an error (70).
 void use_packed(CausalLm& model, const PackedModel& packed);

@@ -12,13 +12,6 @@
 namespace isogrid {
 namespace {
 
-/// How far a layer's product is off, as a share of its own length.
-double relative_error(const at::Tensor& rounded, const at::Tensor& dense,
-                      const at::Tensor& moment) {
-  const double whole = product_error(dense, moment);
-  return whole > 0 ? std::sqrt(product_error(rounded - dense, moment) / whole) : 0.0;
-}
-
 void round_linear(const std::string& name, Linear& linear, const at::Tensor& moment,
                   const GptqOptions& options, const char* format, PackedModel& packed) {
   const at::Tensor dense = linear.weight->resident(at::kFloat);
@@ -26,22 +19,26 @@ void round_linear(const std::string& name, Linear& linear, const at::Tensor& mom
   result.parts.format = format;
   const PackedGroupWeight source(result.parts);
   const at::Tensor rounded = whole_weight(source, at::kFloat, at::kCPU);
-  const double error = relative_error(rounded, dense, moment);
-  log_debug(concat(name, ": the product is off by ", error * 100, " %"));
-  if (error >= packed.worst_error) {
-    packed.worst_error = error;
-    packed.worst_layer = name;
-  }
+  note_error(packed, name, rounded, dense, moment);
   packed.linears[name] = std::move(result.parts);
   linear.weight = std::make_shared<DenseWeight>(rounded);
 }
 
 }  // namespace
 
+void note_error(PackedModel& packed, const std::string& name, const at::Tensor& rounded,
+                const at::Tensor& dense, const at::Tensor& moment) {
+  const double whole = product_error(dense, moment);
+  const double error = whole > 0 ? std::sqrt(product_error(rounded - dense, moment) / whole) : 0.0;
+  log_debug(concat(name, ": the product is off by ", error * 100, " %"));
+  if (error < packed.worst_error) return;
+  packed.worst_error = error;
+  packed.worst_layer = name;
+}
+
 PackedModel calibrate_gptq(const CausalLm& model, const std::vector<Batch>& rows,
-                           const GptqOptions& options, const char* format,
-                           const std::function<bool(int64_t, int64_t)>& fits,
-                           const std::function<void(int64_t, int64_t)>& progress) {
+                           const GptqOptions& options, const char* format, const LinearFits& fits,
+                           const CalibrationProgress& progress) {
   PackedModel packed;
   const auto round_group = [&](SeenGroup& seen) {
     const std::vector<std::string> names = seen.names();

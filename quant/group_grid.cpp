@@ -53,13 +53,13 @@ GroupGrid grid_between(float least, float greatest, const GroupRule& rule) {
   return grid;
 }
 
-GroupGrid fitted_grid(const float* values, int64_t count, const GroupRule& rule) {
+GroupGrid fitted_grid(const float* values, int64_t count, const GroupRule& rule, float kept) {
   float least = 0, greatest = 0;
   for (int64_t i = 0; i < count; ++i) {
     least = std::min(least, values[i]);
     greatest = std::max(greatest, values[i]);
   }
-  return grid_between(least, greatest, rule);
+  return grid_between(least * kept, greatest * kept, rule);
 }
 
 PackedGroupParts packed_parts(const char* format, const GroupRule& rule, const at::Tensor& codes,
@@ -85,7 +85,7 @@ PackedGroupParts packed_parts(const char* format, const GroupRule& rule, const a
 }
 
 PackedGroupParts rounded_to_nearest(const char* format, const at::Tensor& weight,
-                                    const GroupRule& rule) {
+                                    const GroupRule& rule, const at::Tensor& kept) {
   const at::Tensor wide = weight.to(at::kFloat).contiguous();
   const int64_t outputs = wide.size(0), inputs = wide.size(1), groups = rule.groups(inputs);
   const int64_t width = rule.width(inputs);
@@ -96,7 +96,9 @@ PackedGroupParts rounded_to_nearest(const char* format, const at::Tensor& weight
     const float* values = wide.const_data_ptr<float>() + row * inputs;
     for (int64_t group = 0; group < groups; ++group) {
       const int64_t first = group * width, last = std::min(inputs, first + width);
-      const GroupGrid grid = fitted_grid(values + first, last - first, rule);
+      const GroupGrid grid =
+          fitted_grid(values + first, last - first, rule,
+                      kept.defined() ? kept.const_data_ptr<float>()[row * groups + group] : 1.0f);
       scales.mutable_data_ptr<float>()[row * groups + group] = grid.scale;
       zeros.mutable_data_ptr<uint8_t>()[row * groups + group] = static_cast<uint8_t>(grid.zero);
       for (int64_t k = first; k < last; ++k)
@@ -111,8 +113,8 @@ at::Tensor unpacked_codes(const PackedGroupParts& parts) {
   const at::Tensor packed = parts.codes.contiguous();
   at::Tensor codes = at::empty({parts.outputs, parts.inputs}, at::kByte);
   for_weight_rows(parts.outputs, parts.inputs, [&](int64_t row) {
-    const auto* words = reinterpret_cast<const int32_t*>(packed.const_data_ptr<uint8_t>() +
-                                                         row * packed.size(1));
+    const auto* words =
+        reinterpret_cast<const int32_t*>(packed.const_data_ptr<uint8_t>() + row * packed.size(1));
     uint8_t* to = codes.mutable_data_ptr<uint8_t>() + row * parts.inputs;
     for (int64_t k = 0; k < parts.inputs; ++k)
       to[k] = static_cast<uint8_t>(bits_at(words, k * parts.bits, parts.bits));

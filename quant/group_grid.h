@@ -27,8 +27,9 @@ struct GroupGrid {
   int code(float value, int top) const {
     // Far beyond the ends an integer would overflow; the ends are what is wanted there.
     const float steps = value / scale, bound = 2.0f * static_cast<float>(top + 1);
-    const auto nearest =
-        static_cast<int>(std::lrint(steps < -bound ? -bound : steps > bound ? bound : steps));
+    const auto nearest = static_cast<int>(std::lrint(steps < -bound  ? -bound
+                                                     : steps > bound ? bound
+                                                                     : steps));
     const int shifted = nearest + zero;
     return shifted < 0 ? 0 : shifted > top ? top : shifted;
   }
@@ -37,7 +38,7 @@ struct GroupGrid {
 
 /// The grid whose ends are the least and the greatest of `count` numbers, zero always among them.
 /// Where all are zero, or too small for the scale's type, every code is the zero point.
-GroupGrid fitted_grid(const float* values, int64_t count, const GroupRule& rule);
+GroupGrid fitted_grid(const float* values, int64_t count, const GroupRule& rule, float kept = 1);
 /// The same from the ends alone.
 GroupGrid grid_between(float least, float greatest, const GroupRule& rule);
 
@@ -47,9 +48,10 @@ PackedGroupParts packed_parts(const char* format, const GroupRule& rule, const a
                               const at::Tensor& scales, const at::Tensor& zeros,
                               const at::Tensor& group_of = {});
 
-/// Every number to its nearest grid point: the quantiser that looks at no data.
+/// Every number to its nearest grid point: the quantiser that looks at no data. `kept` float32
+/// [outputs, groups] narrows each group's range to so much of it; undefined: none.
 PackedGroupParts rounded_to_nearest(const char* format, const at::Tensor& weight,
-                                    const GroupRule& rule);
+                                    const GroupRule& rule, const at::Tensor& kept = {});
 
 /// Codes of the parts, uint8 [outputs, inputs].
 at::Tensor unpacked_codes(const PackedGroupParts& parts);

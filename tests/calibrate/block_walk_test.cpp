@@ -51,8 +51,7 @@ TEST(BlockWalk, InputsAreThoseOfTheModelAndFollowWhatWasReplaced) {
   CausalLm model = small_model();
   const std::vector<Batch> rows = small_batches();
   CausalLm changed = model;
-  changed.blocks[0].gate_up.linears[1].weight =
-      std::make_shared<DenseWeight>(at::zeros({48, 32}));
+  changed.blocks[0].gate_up.linears[1].weight = std::make_shared<DenseWeight>(at::zeros({48, 32}));
   walk_blocks(model, rows, [&](SeenGroup& seen) {
     if (seen.group == LinearGroup::qkv)
       EXPECT_TRUE(seen.inputs.second_moment().allclose(

@@ -41,9 +41,8 @@ at::Tensor decoded(const PackedGroupParts& parts) {
 TEST(Gptq, LaterColumnsMakeUpForEarlierOnes) {
   // 7.5 becomes 7, half too little; inputs that go together by 0.8 let the other column give
   // 0.5 * 0.8 back: 0.4 + 0.4 rounds to 1 and not to 0.
-  const GptqResult result =
-      quantise_gptq("w", matrix({7.5, 0.4}, 2), matrix({1, 0.8, 0.8, 1}, 2),
-                    whole_row(ColumnOrder::stored));
+  const GptqResult result = quantise_gptq("w", matrix({7.5, 0.4}, 2), matrix({1, 0.8, 0.8, 1}, 2),
+                                          whole_row(ColumnOrder::stored));
   EXPECT_EQ(codes_of(result), (std::vector<int>{15, 9}));
   // (-0.5, 0.6): 0.25 + 0.36 - 2 * 0.8 * 0.3.
   EXPECT_NEAR(result.error, 0.13, 1e-5);
@@ -96,8 +95,7 @@ TEST(Gptq, ValuesThatAreNotFiniteAreRefusedByName) {
   };
   expect_refusal([&] { refuse(NAN); }, ExitCode::numeric,
                  "layers.3.up_proj: holds values that are not finite");
-  expect_refusal([&] { refuse(1e7); }, ExitCode::numeric,
-                 "layers.3.up_proj: holds 1e+07");
+  expect_refusal([&] { refuse(1e7); }, ExitCode::numeric, "layers.3.up_proj: holds 1e+07");
 }
 
 struct SolverCase {
@@ -123,10 +121,8 @@ TEST_P(GptqSolver, ReportsTheErrorItMakesWhichIsLessThanThatOfRounding) {
   moments.add(correlated_inputs(700, 320));
   const at::Tensor moment = moments.second_moment();
   GptqOptions options;
-  options.rule = {.bits = c.bits,
-                  .group_size = c.group,
-                  .symmetric = c.symmetric,
-                  .scale_type = at::kFloat};
+  options.rule = {
+      .bits = c.bits, .group_size = c.group, .symmetric = c.symmetric, .scale_type = at::kFloat};
   options.order = c.order;
   const GptqResult result = quantise_gptq("w", weight, moment, options);
   const at::Tensor change = decoded(result.parts) - weight;
@@ -149,8 +145,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GptqSolver,
 
 TEST(GroupGrid, HoldsZeroAndBothEnds) {
   const float values[] = {-1.0f, 2.0f};
-  const GroupRule uneven{
-      .bits = 2, .group_size = -1, .symmetric = false, .scale_type = at::kFloat};
+  const GroupRule uneven{.bits = 2, .group_size = -1, .symmetric = false, .scale_type = at::kFloat};
   const GroupGrid grid = fitted_grid(values, 2, uneven);  // 3 steps of 1 from -1 to 2
   EXPECT_EQ(grid.scale, 1.0f);
   EXPECT_EQ(grid.zero, 1);

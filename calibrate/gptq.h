@@ -49,7 +49,8 @@ PackedModel calibrate_gptq(const CausalLm& model, const std::vector<Batch>& rows
 void note_error(PackedModel& packed, const std::string& name, const at::Tensor& rounded,
                 const at::Tensor& dense, const at::Tensor& moment);
 
-/// The blocks' linears become the packed ones. A name that is no linear is an error (70).
+/// The blocks' linears become the packed ones, norms and biases what they were changed to. A name
+/// that is no linear is an error (70).
 void use_packed(CausalLm& model, const PackedModel& packed);
 
 }  // namespace isogrid

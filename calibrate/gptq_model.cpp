@@ -63,6 +63,11 @@ void use_packed(CausalLm& model, const PackedModel& packed) {
     linear.weight = std::make_shared<PackedGroupWeight>(found->second);
     ++used;
   });
+  model.visit([&](const TensorSlot& slot) {
+    const auto found = packed.changed.find(slot.name);
+    if (found != packed.changed.end())
+      *slot.tensor = found->second.to(slot.tensor->device(), slot.tensor->scalar_type());
+  });
   if (used != packed.linears.size())
     fail(ExitCode::internal, packed.linears.size() - used, " packed weights fit no linear");
 }

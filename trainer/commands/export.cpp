@@ -2,11 +2,13 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/io_writer.h"
 #include "core/json.h"
-#include "core/log.h"
+#include "core/version.h"
 #include "export/registry.h"
 #include "trainer/commands/calibration.h"
 #include "trainer/commands/commands.h"
+#include "trainer/commands/merge_base.h"
 #include "trainer/open_model.h"
 
 namespace isogrid {
@@ -53,12 +55,33 @@ std::string written_path(const PlannedExport& plan, const ExportSource& source) 
   return (std::filesystem::path(plan.directory) / name).string();
 }
 
+/// What cannot be read from the files: what they were calibrated on, and merged into.
+void write_provenance_note(const RunConfig& config, const PlannedExport& plan,
+                           const MergeChoice& merge, const PackedModel& packed) {
+  if (plan.wanted.format->file_name != nullptr || (packed.text.empty() && !merge.loss_original))
+    return;
+  std::string text =
+      concat("---\nbase_model: ", required_model(config), "\n---\n\n# ", plan.wanted.folder_name(),
+             "\n\nWritten by isogrid ", program_version(), " from ", required_model(config), ".\n");
+  for (const std::string& adapter : config.model.adapter_name_or_path)
+    text += concat("Adapter: ", adapter, ".\n");
+  if (merge.loss_original)
+    text += concat("\n## Merge\n\nThe adapter is ", merge.described(), ".\n");
+  if (!packed.text.empty())
+    text += concat("\n## Quantisation\n\nCalibrated on ", packed.text,
+                   ".\nWorst layer: ", packed.worst_layer, ", whose product is off by ",
+                   packed.worst_error * 100, " %.\n");
+  write_file_durably((std::filesystem::path(plan.directory) / "README.md").string(),
+                     as_bytes(text));
+}
+
 }  // namespace
 
 int run_export(const Invocation& invocation) {
   const RunConfig& config = invocation.config;
   const std::vector<PlannedExport> plan = plan_exports(config.exporting);
-  ExportSource source = open_export_source(model_folder_path(config), open_adapters(config));
+  MergeChoice merge;
+  ExportSource source = open_merged_source(config, merge);
   CalibrationText text;
   Json written = Json::array();
   for (const PlannedExport& each : plan) {
@@ -77,6 +100,7 @@ int run_export(const Invocation& invocation) {
       request.packed = &packed;
     }
     each.wanted.format->write(source, request);
+    write_provenance_note(config, each, merge, packed);
     const std::string path = written_path(each, source);
     written.push_back({{"format", each.wanted.folder_name()}, {"path", path}});
     if (!invocation.options.json)

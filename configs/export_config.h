@@ -17,6 +17,9 @@ struct ExportConfig {
   std::optional<std::string> export_quantization_dataset;
   int64_t export_quantization_nsamples = 128;
   int64_t export_quantization_maxlen = 1024;
+  std::string export_quantization_order = "important";
+  bool export_quantization_symmetric = true;
+  double export_quantization_damping = 0.01;
   bool export_legacy_format = false;
   std::optional<std::string> export_hub_model_id;
   bool hub_private_repo = false;
@@ -33,18 +36,24 @@ struct ExportConfig {
         .planned();
     field("export_size", export_size, "Largest safetensors shard, in GB.").at_least(1);
     field("export_device", export_device, "Where the merge is computed.").one_of({"cpu", "auto"});
-    field("export_quantization_bit", export_quantization_bit, "Bits of a GPTQ export.")
+    field("export_quantization_bit", export_quantization_bit,
+          "Bits of a GPTQ export into export_dir: 2, 3, 4 or 8; export_formats: gptq:4 is another.")
         .at_least(2)
-        .at_most(8)
-        .planned();
-    field("export_quantization_dataset", export_quantization_dataset, "Text GPTQ calibrates on.")
-        .planned();
-    field("export_quantization_nsamples", export_quantization_nsamples, "Samples of that text.")
-        .at_least(1)
-        .planned();
-    field("export_quantization_maxlen", export_quantization_maxlen, "Tokens per sample.")
-        .at_least(1)
-        .planned();
+        .at_most(8);
+    field("export_quantization_dataset", export_quantization_dataset,
+          "Text that GPTQ, AWQ and ct:int4 are calibrated on.")
+        .unset("dataset, else a bundled text");
+    field("export_quantization_nsamples", export_quantization_nsamples, "Rows of that text.")
+        .at_least(1);
+    field("export_quantization_maxlen", export_quantization_maxlen, "Tokens per row.").at_least(1);
+    field("export_quantization_order", export_quantization_order,
+          "Columns GPTQ rounds first: important inputs', or as stored; scattered: groups too.")
+        .one_of({"important", "stored", "scattered"});
+    field("export_quantization_symmetric", export_quantization_symmetric,
+          "GPTQ without zero points, as most kernels want it.");
+    field("export_quantization_damping", export_quantization_damping,
+          "Added to GPTQ's moments, as a share of their mean.")
+        .at_least(0);
     field("export_legacy_format", export_legacy_format,
           "Pickled weights; only false is possible here.")
         .planned();

@@ -7,6 +7,7 @@
 #include "models/folder.h"
 #include "models/peft.h"
 #include "models/weight_index.h"
+#include "quant/registry.h"
 
 namespace isogrid {
 
@@ -20,7 +21,10 @@ struct ExportSource {
   std::vector<std::string> replaced;  // tensors an adapter folder holds in full
 };
 
-ExportSource open_export_source(const std::string& path, std::vector<PeftFolder> adapters);
+/// `quantise`: the base is what these few bits decode to, as a QLoRA was trained on it; empty: the
+/// weights as they are stored. A folder that is quantised itself stays so.
+ExportSource open_export_source(const std::string& path, std::vector<PeftFolder> adapters,
+                                const Quantiser& quantise = {});
 
 /// The folder's config.json, true of what is exported.
 Json published_config(const ExportSource& source);

@@ -85,6 +85,7 @@ std::shared_ptr<const QuantisedFolder> quantised_folder(const Json& config,
       {"gptq", gptq_folder},
       {"awq", awq_folder},
       {"compressed-tensors", compressed_tensors_folder},
+      {"torchao", torchao_folder},
   };
   const auto found = config.find("quantization_config");
   if (found == config.end() || found->is_null()) return nullptr;

@@ -6,7 +6,8 @@ namespace {
 constexpr Groups model_use{Group::run, Group::model, Group::quantisation};
 constexpr Groups text_use = model_use | Groups{Group::conversation, Group::generation};
 constexpr Groups data_use{Group::run, Group::model, Group::conversation, Group::data};
-constexpr Groups export_use = model_use | Groups{Group::exporting, Group::finetuning};
+constexpr Groups export_use =
+    data_use | Groups{Group::quantisation, Group::exporting, Group::finetuning};
 
 }  // namespace
 

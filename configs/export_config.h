@@ -11,6 +11,7 @@ struct ExportConfig {
   std::optional<std::string> export_dir;
   std::vector<std::string> export_formats;
   std::string export_layout = "format";
+  bool export_report = true;
   int64_t export_size = 5;
   std::string export_device = "cpu";
   std::optional<int64_t> export_quantization_bit;
@@ -31,9 +32,10 @@ struct ExportConfig {
     field("export_dir", export_dir, "Folder the exports go to.");
     field("export_formats", export_formats, "What to write: hf, adapter, bnb:nf4, gguf:q4_0, ...");
     field("export_layout", export_layout,
-          "Folder names: by format, or merged-fp16, model-int8, model-q4_0.gguf, ...")
-        .one_of({"format", "report"})
-        .planned();
+          "Names: by format; report: merged-fp16, model-int8, model.gguf; repository: int8, int4.")
+        .one_of({"format", "report", "repository"});
+    field("export_report", export_report,
+          "Measure each of export_formats against the model it was made of, and write a report.");
     field("export_size", export_size, "Largest safetensors shard, in GB.").at_least(1);
     field("export_device", export_device, "Where the merge is computed.").one_of({"cpu", "auto"});
     field("export_quantization_bit", export_quantization_bit,

@@ -110,7 +110,8 @@ void write_gguf_file(ExportSource& source, const std::string& variant, const std
 
 void write_gguf(ExportSource& source, const ExportRequest& request) {
   make_directories(request.directory);
-  const std::string name = gguf_file_name(source, request.variant);
+  const std::string name =
+      request.file_name.empty() ? gguf_file_name(source, request.variant) : request.file_name;
   write_gguf_file(source, request.variant,
                   (std::filesystem::path(request.directory) / name).string());
 }

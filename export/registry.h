@@ -15,6 +15,7 @@ struct ExportRequest {
   std::string format;     // "hf"
   std::string variant;    // "float16"; may be empty
   std::string directory;  // where it goes
+  std::string file_name = {};  // of a format that is one file; empty: the format's own name
   const ExportConfig* config = nullptr;
   int64_t group_size = 0;               // of formats whose scales are shared in groups
   bool names_group = false;             // the user asked for that size

@@ -34,7 +34,7 @@ struct ExportTensor {
   std::string name;
   Role role = Role::weight;
   at::ScalarType stored = at::kFloat;
-  std::vector<int64_t> shape;
+  std::vector<int64_t> shape = {};
   /// The value; what an adapter changes is summed in float32 and comes as that.
   std::function<at::Tensor()> value = {};
 };

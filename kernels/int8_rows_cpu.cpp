@@ -73,7 +73,8 @@ void quantise_as(const T* from, int8_t* codes, float* scales, int64_t first, int
     const T* row_from = from + row * columns;
     int8_t* to = codes + row * columns;
     scales[row] = largest_half(row_from, columns);
-    const float factor = scales[row] == 0.0f ? 0.0f : 127.0f / scales[row];
+    // Rounded twice, as the library has it: it decides ties.
+    const float factor = scales[row] == 0.0f ? 0.0f : 1.0f / scales[row] * 127.0f;
     for_lanes(columns, [&](int64_t c, int64_t lanes) {
       store_codes(to + c, load_as_half(row_from + c, lanes) * factor, lanes);
     });

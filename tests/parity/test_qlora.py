@@ -64,7 +64,7 @@ def test_a_run_on_a_quantised_base_goes_on_with_the_same_bits(runs, model_folder
 def test_a_folder_of_bitsandbytes_trains_as_the_base_quantised_here(bits, runs, model_folder, tmp_path):
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("bitsandbytes")
-    folder = model_folder("qwen3-wide-heads")
+    folder = model_folder("qwen3-blocks")
     config = transformers.BitsAndBytesConfig(load_in_4bit=bits == 4, load_in_8bit=bits == 8, bnb_4bit_quant_type="nf4",
                                              bnb_4bit_use_double_quant=True)
     base = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu", quantization_config=config)

@@ -1,5 +1,6 @@
 """Folders that others quantised give the logits of a dense folder holding the numbers they decode to, bit for bit."""
 
+import copy
 import json
 import shutil
 
@@ -169,8 +170,10 @@ def decoded_by_bitsandbytes(model):
     numbers = {}
     for name, module in model.named_modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
-            state = module.weight.quant_state
-            numbers[name + ".weight"] = bitsandbytes.functional.dequantize_4bit(module.weight.data, state).float()
+            state = copy.copy(module.weight.quant_state)
+            shape, state.shape = state.shape, torch.Size([1, state.shape.numel()])  # see in_one_row of test_quantise.py
+            flat = bitsandbytes.functional.dequantize_4bit(module.weight.data, state)
+            numbers[name + ".weight"] = flat.reshape(shape).float()
         elif isinstance(module, bitsandbytes.nn.Linear8bitLt):
             numbers[name + ".weight"] = torch.ops.bitsandbytes.int8_vectorwise_dequant(
                 module.weight.data, module.weight.SCB)

@@ -1,5 +1,6 @@
 #include <ATen/ops/zeros.h>
 
+#include "core/error.h"
 #include "core/version.h"
 #include "export/packed_folder.h"
 #include "quant/group_grid.h"

@@ -1,6 +1,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
 
+#include "core/error.h"
 #include "core/version.h"
 #include "export/packed_folder.h"
 

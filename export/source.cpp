@@ -63,7 +63,8 @@ std::map<std::string, ExportTensor> made_linears(ExportSource& source) {
   visit_linears(source.model, [&](const std::string& name, Linear& linear) {
     const bool few_bits = dynamic_cast<const FrozenWeight*>(linear.weight.get()) != nullptr;
     if (!linear.adapter && !few_bits) return;
-    ExportTensor tensor{.name = name + ".weight"};
+    ExportTensor tensor;
+    tensor.name = name + ".weight";
     // Few bits made while loading were a dense tensor in the folder.
     const WeightLocation* stored = source.weights->find(tensor.name);
     const bool has_type = stored != nullptr && is_plain_number(stored->entry->dtype);

@@ -112,8 +112,8 @@ Quantiser calibrated_quantiser(const RunConfig& config) {
   const WantedExport wanted =
       wanted_export(concat("gptq:", config.quantisation.quantization_bit.value_or(4)));
   const int64_t group_size = chosen_group_size(wanted, source.model);
-  const auto packed = std::make_shared<const PackedModel>(calibrated_model(
-      config, wanted, group_size, source.model, open_calibration_text(config)));
+  const auto packed = std::make_shared<const PackedModel>(
+      calibrated_model(config, wanted, group_size, source.model, open_calibration_text(config)));
   return [packed](const std::string& name, const at::Tensor& dense) {
     const auto found = packed->linears.find(name.substr(0, name.rfind('.')));
     std::shared_ptr<WeightSource> weight;

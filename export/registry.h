@@ -12,9 +12,9 @@ namespace isogrid {
 
 /// One file or folder to write.
 struct ExportRequest {
-  std::string format;     // "hf"
-  std::string variant;    // "float16"; may be empty
-  std::string directory;  // where it goes
+  std::string format;          // "hf"
+  std::string variant;         // "float16"; may be empty
+  std::string directory;       // where it goes
   std::string file_name = {};  // of a format that is one file; empty: the format's own name
   const ExportConfig* config = nullptr;
   int64_t group_size = 0;               // of formats whose scales are shared in groups

@@ -9,13 +9,12 @@ namespace isogrid {
 int run_export(const Invocation& invocation) {
   const bool as_json = invocation.options.json;
   Json written = Json::array();
-  const ExportReport report =
-      export_everything(invocation.config, [&](const ExportRecord& record) {
-        written.push_back({{"format", record.folder_name}, {"path", record.path}});
-        if (as_json) return;
-        std::printf("%s: %s\n", record.folder_name.c_str(), record.path.c_str());
-        std::fflush(stdout);
-      });
+  const ExportReport report = export_everything(invocation.config, [&](const ExportRecord& record) {
+    written.push_back({{"format", record.folder_name}, {"path", record.path}});
+    if (as_json) return;
+    std::printf("%s: %s\n", record.folder_name.c_str(), record.path.c_str());
+    std::fflush(stdout);
+  });
   if (as_json)
     std::fputs(dump_json(written).c_str(), stdout);
   else if (report.tokens > 0)

@@ -118,8 +118,7 @@ std::optional<GenerationFigures> measure_generation(
   close(ends[1]);
   const std::string answer = drained(ends[0]);
   int status = 0;
-  if (problem != 0 || waitpid(child, &status, 0) != child || status != 0)
-    return std::nullopt;
+  if (problem != 0 || waitpid(child, &status, 0) != child || status != 0) return std::nullopt;
   const Json json = parse_json(answer, "trainer generate");
   return GenerationFigures{.tokens_per_second = json.value("tokens_per_second", 0.0),
                            .peak_resident_bytes = json.value("peak_resident_bytes", int64_t{0})};

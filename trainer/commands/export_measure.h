@@ -45,6 +45,7 @@ struct GenerationFigures {
 
 /// A short answer by `trainer generate` in a process of its own, as a user would run it; none where
 /// that process did not end well.
-std::optional<GenerationFigures> measure_generation(const std::vector<std::string>& model_arguments);
+std::optional<GenerationFigures> measure_generation(
+    const std::vector<std::string>& model_arguments);
 
 }  // namespace isogrid

@@ -32,9 +32,7 @@ const std::map<std::string, std::map<std::string, std::string>>& layouts() {
         {"bnb:nf4", "model-int4"},
         {"gguf:f16", "model.gguf"}}},
       {"repository",
-       {{"torchao:int8wo", "int8"},
-        {"torchao:int4wo", "int4"},
-        {"torchao:int8dq", "int8dq"}}},
+       {{"torchao:int8wo", "int8"}, {"torchao:int4wo", "int4"}, {"torchao:int8dq", "int8dq"}}},
   };
   return table;
 }

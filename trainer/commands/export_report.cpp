@@ -25,8 +25,8 @@ std::string percent(double share, int digits) { return fixed(100 * share, digits
 
 const std::vector<std::string>& columns() {
   static const std::vector<std::string> names{
-      "export",     "size", "of 16 bit", "bits/weight", "perplexity", "KL", "same top token",
-      "tokens/s", "memory", "written in", "check"};
+      "export",         "size",     "of 16 bit", "bits/weight", "perplexity", "KL",
+      "same top token", "tokens/s", "memory",    "written in",  "check"};
   return names;
 }
 
@@ -62,12 +62,12 @@ std::vector<std::string> cells(const ExportReport& report, const ExportRecord& r
 
 std::string explanation(const ExportReport& report) {
   if (report.tokens == 0) return "Nothing was measured.";
-  return concat("Measured on ", report.tokens, " tokens of ", report.text, "; ",
-                original_name(report), " in float32 has perplexity ",
-                fixed(std::exp(report.original_loss), 3),
-                ", and KL (in nats) and same top token compare with it. Tokens per second and memory "
-                "are of a short answer by this program on this machine, the program's own libraries "
-                "included.");
+  return concat(
+      "Measured on ", report.tokens, " tokens of ", report.text, "; ", original_name(report),
+      " in float32 has perplexity ", fixed(std::exp(report.original_loss), 3),
+      ", and KL (in nats) and same top token compare with it. Tokens per second and memory "
+      "are of a short answer by this program on this machine, the program's own libraries "
+      "included.");
 }
 
 std::string joined_cells(const std::vector<std::string>& row) {

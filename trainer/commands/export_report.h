@@ -15,8 +15,8 @@ struct ExportRecord {
   std::string format = {};       // "gguf:q4_0"
   std::string folder_name = {};  // "gguf-q4_0"
   std::string path = {};
-  uint64_t bytes = 0;         // of its weights
-  double seconds = 0;         // to write it
+  uint64_t bytes = 0;  // of its weights
+  double seconds = 0;  // to write it
   double bits_per_weight = 0;
   std::optional<Fidelity> fidelity = {};
   std::optional<GenerationFigures> generation = {};
@@ -26,12 +26,12 @@ struct ExportRecord {
 
 /// All that one export wrote.
 struct ExportReport {
-  std::string model = {};             // as the user named it
+  std::string model = {};  // as the user named it
   std::vector<std::string> adapters = {};
-  std::string text = {};              // what was read to measure: "the evaluation rows"
+  std::string text = {};  // what was read to measure: "the evaluation rows"
   int64_t tokens = 0;
-  double original_loss = 0;           // of the merged model in float32
-  uint64_t bytes_16_bit = 0;          // the same weights in two bytes each
+  double original_loss = 0;   // of the merged model in float32
+  uint64_t bytes_16_bit = 0;  // the same weights in two bytes each
   std::vector<ExportRecord> records = {};
 
   bool sound() const;

@@ -52,13 +52,11 @@ std::string calibration_note(const PackedModel& packed) {
 }
 
 void write_note(const Exporting& run, const PlannedExport& plan, const std::string& calibration) {
-  if (plan.wanted.format->file_name != nullptr ||
-      (calibration.empty() && !run.merge.loss_original))
+  if (plan.wanted.format->file_name != nullptr || (calibration.empty() && !run.merge.loss_original))
     return;
   const std::string base = required_model(run.config);
-  std::string text =
-      concat("---\nbase_model: ", base, "\n---\n\n# ", plan.wanted.folder_name(),
-             "\n\nWritten by isogrid ", program_version(), " from ", base, ".\n");
+  std::string text = concat("---\nbase_model: ", base, "\n---\n\n# ", plan.wanted.folder_name(),
+                            "\n\nWritten by isogrid ", program_version(), " from ", base, ".\n");
   for (const std::string& adapter : run.config.model.adapter_name_or_path)
     text += concat("Adapter: ", adapter, ".\n");
   if (run.merge.loss_original)
@@ -178,8 +176,8 @@ void write_beside(Exporting& run, const ExportReport& report, const std::string&
                      as_bytes(model_card(facts, report)));
   for (const ExportRecord& record : report.records) {
     if (!record.format.starts_with("gguf:") || record.format == "gguf:lora") continue;
-    const std::string text = modelfile(fs::path(record.path).filename().string(), run.config,
-                                       run.source.folder);
+    const std::string text =
+        modelfile(fs::path(record.path).filename().string(), run.config, run.source.folder);
     write_file_durably((fs::path(folder) / modelfile_name(report, record)).string(),
                        as_bytes(text));
   }
@@ -245,7 +243,8 @@ RunConfig export_of_result(const RunConfig& config, bool is_adapter) {
     if (!adapters.empty() && !config.finetuning.create_new_adapter) adapters.pop_back();
     adapters.push_back(result);
   }
-  if (!wanted.exporting.export_dir) wanted.exporting.export_dir = (fs::path(result) / "export").string();
+  if (!wanted.exporting.export_dir)
+    wanted.exporting.export_dir = (fs::path(result) / "export").string();
   return wanted;
 }
 

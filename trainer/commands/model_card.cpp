@@ -46,7 +46,8 @@ std::string shown_number(const Json& value) {
 }
 
 /// "| label | value |" for every key that is there.
-std::string rows_of(const Json& from, const std::vector<std::pair<const char*, const char*>>& keys) {
+std::string rows_of(const Json& from,
+                    const std::vector<std::pair<const char*, const char*>>& keys) {
   std::string text;
   for (const auto& [key, label] : keys) {
     const auto found = from.find(key);
@@ -134,9 +135,11 @@ std::string training(const CardFacts& facts, const Json& results) {
         names += (names.empty() ? "" : ", ") + file["name"].get<std::string>();
     if (!names.empty()) text += concat("Data: ", names, ".\n\n");
   }
-  const std::string rows = rows_of(
-      results, {{"global_step", "steps"}, {"epoch", "epochs"}, {"train_loss", "training loss"},
-                {"num_input_tokens_seen", "tokens seen"}, {"train_samples_per_second", "rows per second"}});
+  const std::string rows = rows_of(results, {{"global_step", "steps"},
+                                             {"epoch", "epochs"},
+                                             {"train_loss", "training loss"},
+                                             {"num_input_tokens_seen", "tokens seen"},
+                                             {"train_samples_per_second", "rows per second"}});
   text += table_of(rows);
   const fs::path settings = fs::path(folder) / "config.resolved.yaml";
   std::error_code ignored;
@@ -171,18 +174,26 @@ std::string usage(const CardFacts& facts, const ExportReport& report) {
     const std::string path = relative_to(record.path, folder);
     if (record.format == "gguf:lora" || !record.problem.empty()) continue;
     if (record.format == "adapter")
-      text += concat("\nPEFT:\n\n```python\nfrom peft import AutoPeftModelForCausalLM\n"
-                     "model = AutoPeftModelForCausalLM.from_pretrained(\"", path, "\")\n```\n");
+      text += concat(
+          "\nPEFT:\n\n```python\nfrom peft import AutoPeftModelForCausalLM\n"
+          "model = AutoPeftModelForCausalLM.from_pretrained(\"",
+          path, "\")\n```\n");
     else if (record.format.starts_with("gguf"))
       text += concat("\nllama.cpp and Ollama:\n\n```bash\nllama-cli -m ", path,
                      "\nollama create my-model -f ", modelfile_name(report, record),
                      " && ollama run my-model\n```\n");
     else
-      text += concat("\n", record.format, ", with transformers or vLLM:\n\n```python\n"
+      text += concat("\n", record.format,
+                     ", with transformers or vLLM:\n\n```python\n"
                      "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
-                     "tokenizer = AutoTokenizer.from_pretrained(\"", path, "\")\n"
-                     "model = AutoModelForCausalLM.from_pretrained(\"", path, "\")\n```\n\n"
-                     "```bash\nvllm serve ", path, "\n```\n");
+                     "tokenizer = AutoTokenizer.from_pretrained(\"",
+                     path,
+                     "\")\n"
+                     "model = AutoModelForCausalLM.from_pretrained(\"",
+                     path,
+                     "\")\n```\n\n"
+                     "```bash\nvllm serve ",
+                     path, "\n```\n");
   }
   return text;
 }
@@ -203,9 +214,9 @@ std::string footprint(const Json& results, const Json& environment) {
 }
 
 std::string licence(const CardFacts& facts, const std::string& name) {
-  return concat("## Licence\n\n",
-                name.empty() ? concat("That of ", base_name(facts), ".\n")
-                             : concat(name, ", as ", base_name(facts), " has it.\n"));
+  return concat("## Licence\n\n", name.empty()
+                                      ? concat("That of ", base_name(facts), ".\n")
+                                      : concat(name, ", as ", base_name(facts), " has it.\n"));
 }
 
 }  // namespace
@@ -215,10 +226,10 @@ std::string model_card(const CardFacts& facts, const ExportReport& report) {
   const Json results = record_of_run(folder, "all_results.json");
   const Json environment = record_of_run(folder, "env.json");
   const std::string name = front_matter(facts.base, "license");
-  std::string text = concat("---\nbase_model: ", base_name(facts), "\n",
-                            name.empty() ? "" : concat("license: ", name, "\n"),
-                            "pipeline_tag: text-generation\ntags:\n- isogrid\n---\n\n# ",
-                            base_name(facts), "\n");
+  std::string text =
+      concat("---\nbase_model: ", base_name(facts), "\n",
+             name.empty() ? "" : concat("license: ", name, "\n"),
+             "pipeline_tag: text-generation\ntags:\n- isogrid\n---\n\n# ", base_name(facts), "\n");
   for (const std::string& part :
        {overview(facts), architecture(facts), training(facts, results), quantisation(facts),
         evaluation(results, report), usage(facts, report),

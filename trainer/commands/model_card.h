@@ -12,10 +12,10 @@ namespace isogrid {
 struct CardFacts {
   const RunConfig& config;
   const ModelFolder& base;
-  const Json& published;      // config.json of what is exported
+  const Json& published;  // config.json of what is exported
   int64_t parameters = 0;
-  std::string merge = {};         // how the adapter was merged, where there was a choice
-  std::string calibration = {};   // what quantisers looked at
+  std::string merge = {};        // how the adapter was merged, where there was a choice
+  std::string calibration = {};  // what quantisers looked at
 };
 
 /// README.md for a repository that holds the exports: what it is, what it was made of and with,

@@ -8,8 +8,7 @@ namespace isogrid {
 namespace {
 
 const ChatTemplate* layout_of(const RunConfig& config, const ModelFolder& folder) {
-  if (config.conversation.chat_template)
-    return &chat_template(*config.conversation.chat_template);
+  if (config.conversation.chat_template) return &chat_template(*config.conversation.chat_template);
   return folder.chat_template ? recognise_chat_template(*folder.chat_template).layout : nullptr;
 }
 

@@ -104,7 +104,8 @@ std::optional<EvalRecord> final_evaluation(Run& run) {
   return record;
 }
 
-/// export_formats of a training file: what the run has made, for other programs, without a question.
+/// export_formats of a training file: what the run has made, for other programs, without a
+/// question.
 void export_result(Run& run) {
   if (run.config.exporting.export_formats.empty()) return;
   run.display.note("exporting");

@@ -5,6 +5,7 @@
 #include <ATen/ops/tensor.h>
 
 #include "core/error.h"
+#include "core/gguf_names.h"
 #include "core/gguf_writer.h"
 #include "core/tensor_file.h"
 #include "export/gguf_identity.h"
@@ -13,7 +14,7 @@
 #include "export/gguf_tensors.h"
 #include "export/gguf_vocabulary.h"
 #include "export/registry.h"
-#include "models/gguf_names.h"
+#include "models/head_order.h"
 
 namespace isogrid {
 namespace {

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <numbers>
 
 #include "core/error.h"
+#include "core/gguf_config.h"
+#include "core/gguf_names.h"
 #include "core/log.h"
 #include "export/gguf_identity.h"
-#include "models/gguf_names.h"
 
 namespace isogrid {
 namespace {
@@ -126,23 +126,12 @@ std::string size_label(uint64_t parameters) {
 std::vector<float> rope_divisors(const DecoderConfig& config) {
   const RopeSettings& rope = config.rope;
   if (rope.type != "llama3") return {};
-  const auto original = static_cast<double>(rope.original_max_position);
-  std::vector<float> divisors;
-  for (int64_t i = 0; i < config.head_dim; i += 2) {
-    const auto exponent = static_cast<float>(i) / static_cast<float>(config.head_dim);
-    const float frequency = 1.0f / std::pow(static_cast<float>(rope.theta), exponent);
-    const double wavelength = 2 * std::numbers::pi / static_cast<double>(frequency);
-    double divisor = 1.0;
-    if (wavelength > original / rope.low_freq_factor) {
-      divisor = rope.factor;
-    } else if (wavelength >= original / rope.high_freq_factor) {
-      const double smooth = (original / wavelength - rope.low_freq_factor) /
-                            (rope.high_freq_factor - rope.low_freq_factor);
-      divisor = 1 / ((1 - smooth) / rope.factor + smooth);
-    }
-    divisors.push_back(static_cast<float>(divisor));
-  }
-  return divisors;
+  return rope_divisors({.theta = rope.theta,
+                        .factor = rope.factor,
+                        .low = rope.low_freq_factor,
+                        .high = rope.high_freq_factor,
+                        .original = static_cast<double>(rope.original_max_position)},
+                       config.head_dim);
 }
 
 GgufMetadata model_metadata(const ModelFolder& folder, const DecoderConfig& config,

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/tensor_file.h"
 #include "models/registry.h"
+#include "models/stored_tensor.h"
 
 namespace isogrid {
 namespace {
@@ -105,8 +106,8 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
   model.visit([&](const TensorSlot& slot) {
     if (is_adapter(slot.role)) return;
     const WeightLocation& location = *weights.find(slot.name);
-    if (options.take && options.take(slot, view_tensor(location.file, *location.entry))) return;
-    *slot.tensor = view_tensor(location.file, *location.entry).to(options.device, model.compute);
+    if (options.take && options.take(slot, stored_tensor(location))) return;
+    *slot.tensor = stored_tensor(location).to(options.device, model.compute);
   });
 }
 

@@ -332,19 +332,19 @@ def refused(job, *names):
         assert name in job.stderr()
 
 
-@pytest.mark.parametrize("key, value, was", [("seed", 8, "7"), ("template", "llama3", "qwen"), ("lora_rank", 8, "4")])
+@pytest.mark.parametrize("key, value, was", [("seed", 8, "7"), ("template", "chatml", "qwen"), ("lora_rank", 8, "4")])
 def test_other_settings_are_refused(copy_of_half, key, value, was):
     refused(copy_of_half(**{key: value}), key, str(value), was)
 
 
 def test_other_data_are_refused(copy_of_half, tmp_path):
     write_data(tmp_path / "rows.json", seed=4)
-    refused(copy_of_half(dataset=str(tmp_path / "rows.json")), "data")
+    refused(copy_of_half(dataset=str(tmp_path / "rows.json")), "training data")
 
 
 def test_other_weights_are_refused(trainer, world, copy_of_half, tmp_path):
     trainer.run("init-model", world / "shape", tmp_path / "model", "--seed", "9")
-    refused(copy_of_half(model_name_or_path=str(tmp_path / "model")), "model")
+    refused(copy_of_half(model_name_or_path=str(tmp_path / "model")), "model weights")
 
 
 def test_another_tokenizer_is_refused(world, copy_of_half, tmp_path):
@@ -353,7 +353,7 @@ def test_another_tokenizer_is_refused(world, copy_of_half, tmp_path):
     tokenizer = json.loads(path.read_text())
     tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-1]
     path.write_text(json.dumps(tokenizer))
-    refused(copy_of_half(model_name_or_path=str(tmp_path / "model")))
+    refused(copy_of_half(model_name_or_path=str(tmp_path / "model")), "tokenizer")
 
 
 def test_what_only_changes_the_view_may_change(copy_of_half, undisturbed):

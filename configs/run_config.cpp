@@ -35,7 +35,7 @@ const std::vector<GroupInfo>& config_groups() {
       {Group::model, "Model", true},
       {Group::conversation, "Conversation", true},
       {Group::generation, "Generation", true},
-      {Group::quantisation, "Quantised base", false},
+      {Group::quantisation, "Quantised base", true},
       {Group::finetuning, "What trains", true},
       {Group::data, "Data", true},
       {Group::training, "Training", true},

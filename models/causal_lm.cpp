@@ -248,6 +248,21 @@ void visit_linears(CausalLm& model,
   }
 }
 
+int64_t parameter_count(CausalLm& model) {
+  int64_t count = 0;
+  model.visit([&](const TensorSlot& slot) {
+    if (!is_adapter(slot.role) && !is_quantised(slot.role)) count += slot.tensor->numel();
+  });
+  visit_linears(model, [&](const std::string&, Linear& linear) {
+    bool few_bits = false;
+    linear.weight->visit("", Role::weight, [&](const TensorSlot& slot) {
+      few_bits = few_bits || is_quantised(slot.role);
+    });
+    if (few_bits) count += linear.weight->outputs() * linear.weight->inputs();
+  });
+  return count;
+}
+
 void find_trained_depth(CausalLm& model) {
   bool trains = false;
   const TensorVisitor look = [&](const TensorSlot& slot) {

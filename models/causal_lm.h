@@ -49,6 +49,9 @@ void find_trained_depth(CausalLm& model);
 void visit_linears(CausalLm& model,
                    const std::function<void(const std::string& name, Linear& linear)>& visitor);
 
+/// Numbers in the model, however many bits each takes; adapters apart.
+int64_t parameter_count(CausalLm& model);
+
 /// What a training pass has beyond an ordinary one.
 struct TrainingPass {
   const TrainingNoise* noise = nullptr;

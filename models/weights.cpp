@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "core/tensor_file.h"
 #include "models/registry.h"
 #include "models/stored_tensor.h"
@@ -33,6 +34,11 @@ bool is_redundant(const std::string& name, const DecoderConfig& config) {
            name.compare(name.size() - end.size(), end.size(), end) == 0;
   };
   return ends_with(".rotary_emb.inv_freq") || (config.tied_head && name == "lm_head.weight");
+}
+
+/// Of a quantised weight: no type anybody computes in.
+bool is_statistic(const std::string& name) {
+  return !name.ends_with(".weight") && !name.ends_with(".bias");
 }
 
 class ProblemList {
@@ -67,7 +73,7 @@ void check_tensor(const WeightLocation& location, at::IntArrayRef wanted, Proble
 at::ScalarType stored_type(const WeightIndex& weights) {
   std::map<Dtype, uint64_t> bytes;
   for (const WeightLocation& location : weights.tensors())
-    if (is_float_type(location.entry->dtype))
+    if (is_float_type(location.entry->dtype) && !is_statistic(location.name))
       bytes[location.entry->dtype] += location.entry->bytes();
   Dtype most = Dtype::f32;
   uint64_t largest = 0;
@@ -79,16 +85,35 @@ at::ScalarType stored_type(const WeightIndex& weights) {
   return scalar_type(most);
 }
 
-void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions& options,
-                  const std::string& where) {
-  const at::NoGradGuard no_grad;
-  model.compute = options.compute.value_or(stored_type(weights));
-  model.device = options.device;
+namespace {
 
+/// The linears that the folder keeps in few bits, by name.
+std::map<std::string, std::shared_ptr<WeightSource>> read_quantised(CausalLm& model,
+                                                                    const WeightIndex& weights,
+                                                                    const LoadOptions& options,
+                                                                    std::set<std::string>& used) {
+  std::map<std::string, std::shared_ptr<WeightSource>> sources;
+  if (!options.stored_as) return sources;
+  const TensorLookup find = [&](const std::string& name) {
+    const WeightLocation* location = weights.find(name);
+    if (location == nullptr) return at::Tensor();
+    used.insert(name);
+    return view_tensor(location->file, *location->entry);
+  };
+  visit_linears(model, [&](const std::string& name, Linear& linear) {
+    auto source =
+        options.stored_as->read(name, linear.weight->outputs(), linear.weight->inputs(), find);
+    if (source) sources[name + ".weight"] = std::move(source);
+  });
+  return sources;
+}
+
+void check_fit(CausalLm& model, const WeightIndex& weights, const std::string& where,
+               const std::map<std::string, std::shared_ptr<WeightSource>>& quantised,
+               std::set<std::string> known) {
   ProblemList problems;
-  std::set<std::string> known;
   model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role)) return;
+    if (is_adapter(slot.role) || quantised.count(slot.name) != 0) return;
     known.insert(slot.name);
     const WeightLocation* location = weights.find(slot.name);
     if (location == nullptr)
@@ -102,18 +127,86 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
       problems.add(location.name + ": not part of a " + model.config.architecture +
                    " of this shape");
   problems.refuse_if_any(where);
+}
 
+/// Puts the blocks' quantised linears in their places: those the folder has, and those made now.
+void install_quantised(CausalLm& model, const WeightIndex& weights, const LoadOptions& options,
+                       std::map<std::string, std::shared_ptr<WeightSource>> sources) {
+  visit_linears(model, [&](const std::string& name, Linear& linear) {
+    const std::string weight = name + ".weight";
+    const auto found = sources.find(weight);
+    if (found != sources.end()) {
+      linear.weight = found->second;
+    } else if (options.quantise) {
+      const WeightLocation& location = *weights.find(weight);
+      linear.weight = options.quantise(weight, view_tensor(location.file, *location.entry));
+    } else {
+      return;
+    }
+    if (!options.device.is_cpu()) linear.weight->to(options.device);
+  });
+}
+
+}  // namespace
+
+void set_quantisation(LoadOptions& options, const QuantisationConfig& config,
+                      const ModelFolder& folder) {
+  options.stored_as = quantised_folder(folder.config, folder.path + "/config.json");
+  if (!options.stored_as) {
+    options.quantise = make_quantiser(config);
+  } else if (config.quantization_bit) {
+    log_warning(concat("quantization_bit = ", *config.quantization_bit, ": ", folder.path,
+                       " is quantised already (", options.stored_as->name(),
+                       ") and is taken as it is"));
+  }
+}
+
+void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions& options,
+                  const std::string& where) {
+  const at::NoGradGuard no_grad;
+  model.compute = options.compute.value_or(stored_type(weights));
+  model.device = options.device;
+  std::set<std::string> used;
+  auto quantised = read_quantised(model, weights, options, used);
+  check_fit(model, weights, where, quantised, std::move(used));
+  install_quantised(model, weights, options, std::move(quantised));
   model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role)) return;
+    if (is_adapter(slot.role) || is_quantised(slot.role)) return;
     const WeightLocation& location = *weights.find(slot.name);
     if (options.take && options.take(slot, stored_tensor(location))) return;
     *slot.tensor = stored_tensor(location).to(options.device, model.compute);
   });
 }
 
+QuantisedSize quantised_size(CausalLm& structure, const QuantisationConfig& config,
+                             const ModelFolder& folder) {
+  QuantisedSize size;
+  const bool stored = quantised_folder(folder.config, folder.path + "/config.json") != nullptr;
+  if (!stored && !config.quantization_bit) return size;
+  std::map<std::string, int64_t> bytes_of_module;
+  if (stored) {
+    const WeightIndex weights = open_weights(*folder.files);
+    visit_linears(structure, [&](const std::string& name, Linear&) {
+      for (const WeightLocation& location : weights.tensors())
+        if (location.name.starts_with(name + ".") && !location.name.ends_with(".bias"))
+          bytes_of_module[name] += static_cast<int64_t>(location.entry->bytes());
+    });
+  }
+  visit_linears(structure, [&](const std::string& name, Linear& linear) {
+    const int64_t outputs = linear.weight->outputs(), inputs = linear.weight->inputs();
+    size.parameters += outputs * inputs;
+    size.bytes += stored ? bytes_of_module[name] : quantised_bytes(config, outputs, inputs);
+    size.largest = std::max(size.largest, outputs * inputs);
+  });
+  return size;
+}
+
 CausalLm load_model(const ModelFolder& folder, const LoadOptions& options) {
   CausalLm model = build_model(read_decoder_config(folder.config, folder.path + "/config.json"));
-  load_weights(model, open_weights(*folder.files), options, folder.path);
+  LoadOptions with_format = options;
+  if (!with_format.stored_as)
+    with_format.stored_as = quantised_folder(folder.config, folder.path + "/config.json");
+  load_weights(model, open_weights(*folder.files), with_format, folder.path);
   return model;
 }
 

@@ -28,6 +28,9 @@ constexpr bool is_adapter(Role role) {
   return role == Role::adapter_a || role == Role::adapter_b || role == Role::adapter_magnitude;
 }
 
+/// Part of a weight in few bits: frozen, and of no floating type or no type one computes in.
+constexpr bool is_quantised(Role role) { return role == Role::code || role == Role::scale; }
+
 /// One entry of the one list every layer keeps of its tensors. A tensor that is not loaded yet is
 /// on the meta device and says its shape. `trains` is set by whoever chooses what trains.
 struct TensorSlot {

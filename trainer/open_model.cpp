@@ -66,6 +66,7 @@ OpenedModel open_model(const RunConfig& config) {
   options.compute = inference_type(config);
   OpenedModel opened;
   opened.folder = open_model_folder(path);
+  set_quantisation(options, config.quantisation, opened.folder);
   opened.model = load_model(opened.folder, options);
   const std::vector<PeftFolder> adapters = open_adapters(config);
   for (size_t i = 0; i < adapters.size(); ++i) {

@@ -189,6 +189,7 @@ OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder)
   const Precision precision = precision_of(
       config, options.device, from_scratch ? at::kFloat : stored_type(*publication.base_weights));
   options.compute = precision.compute;
+  set_quantisation(options, config.quantisation, folder);
   Training& training = opened.training;
   training.model = build_model(shape);
   training.model.device = options.device;

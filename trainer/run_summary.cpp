@@ -35,14 +35,6 @@ std::string type_text(at::ScalarType type) {
   return type == at::kDouble ? "float64" : "float32";
 }
 
-int64_t parameter_count(CausalLm& model) {
-  int64_t count = 0;
-  model.visit([&](const TensorSlot& slot) {
-    if (!is_adapter(slot.role)) count += slot.tensor->numel();
-  });
-  return count;
-}
-
 int64_t peak_resident_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

@@ -115,6 +115,8 @@ GgufHeader parse_gguf(ByteSpan file, const std::string& name);
 
 /// Does a file begin like GGUF?
 bool begins_like_gguf(ByteSpan beginning);
+/// The same of a path, or it is named like one. Missing: exit code 66.
+bool is_gguf_file(const std::string& path);
 
 class GgufFile {
  public:

@@ -42,7 +42,7 @@ TokenList read_tokens(const GgufHeader& header) {
   if (types.size() != list.texts.size())
     header.refuse(kTypes, concat("one for each of the ", list.texts.size(), " tokens"));
   for (size_t id = 0; id < types.size(); ++id) {
-    if (types[id] < 0 || types[id] > kByte) header.refuse(kTypes, "0 to 6");
+    if (types[id] < 0 || types[id] > static_cast<int>(kByte)) header.refuse(kTypes, "0 to 6");
     list.types[id] = static_cast<int>(types[id]);
   }
   return list;

@@ -23,6 +23,7 @@ namespace {
 struct GgufSource {
   GgufTensor tensor;
   std::function<at::Tensor()> value = {};
+  const WeightLocation* blocks = nullptr;  // in another GGUF file, in the very order of this one
 };
 
 GgufTensor described(const std::string& name, const std::vector<int64_t>& shape) {
@@ -46,7 +47,7 @@ std::vector<GgufSource> gguf_sources(ExportSource& source) {
   for (ExportTensor& tensor : export_tensors(source)) {
     const auto name = gguf_tensor_name(tensor.name);
     if (!name) fail(ExitCode::internal, tensor.name, ": has no name in GGUF");
-    GgufSource entry{described(*name, tensor.shape), std::move(tensor.value)};
+    GgufSource entry{described(*name, tensor.shape), std::move(tensor.value), tensor.blocks};
     const std::string_view part = gguf_part_of(*name);
     if (architecture != nullptr && architecture->interleaved_heads && is_rotated_part(part)) {
       const int64_t heads = part.starts_with("attn_q") ? config.heads : config.kv_heads;
@@ -72,7 +73,8 @@ const GgufMix& mix_of(const std::string& variant) {
 }  // namespace
 
 std::string gguf_file_name(const ExportSource& source, const std::string& variant) {
-  return concat(folder_title(source.folder.path), "-", mix_of(variant).label, ".gguf");
+  const std::string_view label = variant == "lora" ? "LORA" : mix_of(variant).label;
+  return concat(folder_title(source.folder.path), "-", label, ".gguf");
 }
 
 void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path) {
@@ -100,7 +102,11 @@ void write_gguf_file(ExportSource& source, const std::string& variant, const std
   }
   const GgufLayout layout = plan_gguf(metadata, std::move(tensors));
   const GgufProducer produce = [&](const GgufTensor& tensor, OutputFile& file) {
-    append_rows(by_name.at(tensor.name)->value(), *tensor.type, {}, tensor.name, file);
+    const GgufSource& from = *by_name.at(tensor.name);
+    // Codes and scales are carried over, never searched for again.
+    if (from.blocks != nullptr && from.blocks->blocks->type == tensor.type)
+      return file.append(from.blocks->bytes());
+    append_rows(from.value(), *tensor.type, {}, tensor.name, file);
   };
   write_file_durably(path, layout.file_size,
                      [&](OutputFile& file) { append_gguf(file, layout, produce); });

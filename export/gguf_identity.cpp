@@ -7,8 +7,10 @@
 
 #include "configs/yaml.h"
 #include "core/error.h"
+#include "core/gguf_folder.h"
 #include "core/log.h"
 #include "export/gguf_metadata.h"
+#include "export/gguf_mix.h"
 #include "export/model_id.h"
 
 namespace isogrid {
@@ -189,6 +191,29 @@ void add_list(const YamlNode& card, const char* key, const char* first, const ch
 
 }  // namespace
 
+namespace {
+
+/// "model-Q4_0" -> "model": a file is called by its types too.
+std::string without_type(const std::string& stem) {
+  const size_t dash = stem.find_last_of("-.");
+  return dash == std::string::npos || find_gguf_mix(stem.substr(dash + 1)) == nullptr
+             ? stem
+             : stem.substr(0, dash);
+}
+
+/// What a GGUF file said of itself stays said; what it is made of is told anew.
+void copy_identity(const GgufHeader& from, GgufMetadata& metadata) {
+  for (const GgufValue& value : from.values()) {
+    const bool told_anew = value.key == "general.architecture" || value.key == "general.type" ||
+                           value.key == "general.file_type" || value.key == "general.alignment" ||
+                           value.key == "general.quantization_version" ||
+                           value.key.starts_with("general.sampling.");
+    if (value.key.starts_with("general.") && !told_anew) metadata.add(value);
+  }
+}
+
+}  // namespace
+
 std::string folder_title(const std::string& path) {
   namespace fs = std::filesystem;
   fs::path folder = fs::absolute(path).lexically_normal();
@@ -197,10 +222,13 @@ std::string folder_title(const std::string& path) {
   const std::string store = snapshots.parent_path().filename().string();
   if (snapshots.filename() == "snapshots" && store.starts_with("models--"))
     return store.substr(store.rfind("--") + 2);
-  return folder.filename().string();
+  const std::string name = folder.filename().string();
+  return name.ends_with(".gguf") ? without_type(folder.stem().string()) : name;
 }
 
 void add_identity(const ModelFolder& folder, uint64_t parameters, GgufMetadata& metadata) {
+  if (folder.files->gguf())
+    return copy_identity(folder.files->gguf()->first().header(), metadata);
   const YamlNode card = read_card(folder);
   Identity identity;
   for (const CardKey& row : kCardKeys)
@@ -216,7 +244,7 @@ void add_identity(const ModelFolder& folder, uint64_t parameters, GgufMetadata& 
   }
   identity.tell_id(parse_model_id(folder_title(folder.path), parameters));
   identity.tell("name", folder_title(folder.path));
-  identity.tell("size_label", size_label(parameters));
+  if (parameters > 0) identity.tell("size_label", size_label(parameters));
 
   for (const char* key : kWritten)
     if (const std::string value = identity.value(key); !value.empty())

@@ -103,6 +103,14 @@ void add_shape(const ModelFolder& folder, const DecoderConfig& config,
   }
 }
 
+const GgufArchitecture& architecture_for(const DecoderConfig& config) {
+  const GgufArchitecture* found = find_gguf_architecture(config.architecture);
+  if (found == nullptr)
+    fail(ExitCode::configuration, "export_formats: gguf: the architecture ", config.architecture,
+         " has no GGUF form; allowed are ", gguf_architecture_names());
+  return *found;
+}
+
 }  // namespace
 
 std::string size_label(uint64_t parameters) {
@@ -134,13 +142,20 @@ std::vector<float> rope_divisors(const DecoderConfig& config) {
                        config.head_dim);
 }
 
+GgufMetadata adapter_metadata(const ModelFolder& base, const DecoderConfig& config) {
+  GgufMetadata metadata;
+  metadata.add("general.architecture", architecture_for(config).name);
+  metadata.add("general.type", "adapter");
+  metadata.add("adapter.type", "lora");
+  add_identity(base, /*parameters=*/0, metadata);
+  metadata.add("general.quantization_version", kQuantisationVersion);
+  return metadata;
+}
+
 GgufMetadata model_metadata(const ModelFolder& folder, const DecoderConfig& config,
                             const GgufMix& mix, uint64_t parameters) {
   check_expressible(config);
-  const GgufArchitecture* architecture = find_gguf_architecture(config.architecture);
-  if (architecture == nullptr)
-    fail(ExitCode::configuration, "export_formats: gguf: the architecture ", config.architecture,
-         " has no GGUF form; allowed are ", gguf_architecture_names());
+  const GgufArchitecture* architecture = &architecture_for(config);
   GgufMetadata metadata;
   metadata.add("general.architecture", architecture->name);
   metadata.add("general.type", "model");

@@ -31,26 +31,67 @@ ExportSource open_export_source(const std::string& path, std::vector<PeftFolder>
   return source;
 }
 
-std::vector<ExportTensor> export_tensors(ExportSource& source) {
-  std::map<std::string, Linear*> changed;
+namespace {
+
+/// The type a tensor has in the folder; a head that became its own matrix has the embedding's, and
+/// one that lies in few bits that of the norms.
+at::ScalarType published_type(const ExportSource& source, const std::string& name, bool few_bits) {
+  const WeightLocation* location = source.weights->find(name);
+  if (few_bits && (location == nullptr || !location->gguf))
+    location = source.weights->find("model.norm.weight");
+  if (location == nullptr) location = source.weights->find("model.embed_tokens.weight");
+  return scalar_type(location->entry->dtype);
+}
+
+/// The matrices that an adapter changes or that lie in few bits: their values must be made.
+std::map<std::string, ExportTensor> made_matrices(ExportSource& source) {
+  std::map<std::string, const Linear*> changed;
   visit_linears(source.model, [&](const std::string& name, Linear& linear) {
-    if (linear.adapter) changed[name + ".weight"] = &linear;
+    if (linear.adapter) changed[name] = &linear;
   });
-  std::vector<ExportTensor> tensors;
-  source.model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role)) return;
-    ExportTensor tensor{.name = slot.name, .role = slot.role, .shape = slot.tensor->sizes().vec()};
-    const WeightLocation* location = source.weights->find(slot.name);
-    // A head that became its own matrix has the embedding's type.
-    if (location == nullptr) location = source.weights->find("model.embed_tokens.weight");
-    tensor.stored = scalar_type(location->entry->dtype);
-    const auto found = changed.find(slot.name);
-    if (found != changed.end())
+  std::map<std::string, ExportTensor> tensors;
+  visit_matrices(source.model, [&](const std::string& module,
+                                   std::shared_ptr<WeightSource>& weight) {
+    const auto found = changed.find(module);
+    const bool few_bits = is_frozen_base(*weight);
+    if (found == changed.end() && !few_bits) return;
+    ExportTensor tensor{.name = module + ".weight"};
+    tensor.role = module == "model.embed_tokens" ? Role::embedding : Role::weight;
+    tensor.stored = published_type(source, tensor.name, few_bits);
+    tensor.shape = {weight->outputs(), weight->inputs()};
+    if (found != changed.end()) {
       tensor.value = [linear = found->second] { return merged_weight(*linear, at::kFloat); };
-    else
-      tensor.value = [value = *slot.tensor] { return value; };
+    } else {
+      tensor.value = [weight] { return whole_weight(*weight, at::kFloat, at::kCPU); };
+      const WeightLocation* location = source.weights->find(tensor.name);
+      if (location != nullptr && location->gguf) tensor.blocks = location;
+    }
+    tensors[tensor.name] = std::move(tensor);
+  });
+  return tensors;
+}
+
+}  // namespace
+
+std::vector<ExportTensor> export_tensors(ExportSource& source) {
+  std::map<std::string, ExportTensor> made = made_matrices(source);
+  std::vector<ExportTensor> tensors;
+  const auto take = [&](const std::string& name) {
+    const auto found = made.find(name);
+    if (found == made.end()) return false;
+    tensors.push_back(std::move(found->second));
+    made.erase(found);
+    return true;
+  };
+  source.model.visit([&](const TensorSlot& slot) {
+    if (is_adapter(slot.role) || take(slot.name) || is_quantised(slot.role)) return;
+    ExportTensor tensor{.name = slot.name, .role = slot.role, .shape = slot.tensor->sizes().vec()};
+    tensor.stored = published_type(source, slot.name, /*few_bits=*/false);
+    tensor.value = [value = *slot.tensor] { return value; };
     tensors.push_back(std::move(tensor));
   });
+  // Those whose parts in few bits go by other names.
+  while (!made.empty()) take(std::string(made.begin()->first));
   return tensors;
 }
 

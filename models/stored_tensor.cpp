@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/tensor_file.h"
 #include "models/head_order.h"
+#include "quant/gguf_weight.h"
 #include "quant/grids/codecs.h"
 
 namespace isogrid {
@@ -17,11 +18,17 @@ namespace {
 /// Values one thread decodes at a time.
 constexpr int64_t kPortion = 1 << 16;
 
+const grids::BlockCodec& codec_for(const GgufFile& file, const GgufTensor& tensor) {
+  if (grids::find_codecs(*tensor.type) != nullptr) return grids::codec_of(*tensor.type);
+  std::string known;
+  for (const grids::CodecRow& row : grids::codec_rows())
+    known += concat(known.empty() ? "" : ", ", row.name);
+  fail(ExitCode::refused_input, file.name(), ": tensor '", tensor.name, "': type: came ",
+       tensor.type->name, ", allowed are ", known);
+}
+
 at::Tensor decoded_blocks(const GgufFile& file, const GgufTensor& tensor) {
-  if (grids::find_codecs(*tensor.type) == nullptr)
-    fail(ExitCode::refused_input, file.name(), ": tensor '", tensor.name, "': its type ",
-         tensor.type->name, " cannot be decoded");
-  const grids::BlockCodec& codec = grids::codec_of(*tensor.type);
+  const grids::BlockCodec& codec = codec_for(file, tensor);
   const at::Tensor values = at::empty(tensor.shape(), at::TensorOptions().dtype(at::kFloat));
   const std::byte* from = file.bytes(tensor).data();
   auto* to = values.mutable_data_ptr<float>();
@@ -35,11 +42,15 @@ at::Tensor decoded_blocks(const GgufFile& file, const GgufTensor& tensor) {
 }
 
 at::Tensor viewed(const std::shared_ptr<const GgufFile>& file, const GgufTensor& tensor,
-                  Dtype dtype) {
+                  at::IntArrayRef shape, at::ScalarType type) {
   // The mapping is private and copy-on-write, so handing out a mutable pointer is honest.
   return at::from_blob(
-      const_cast<std::byte*>(file->bytes(tensor).data()), tensor.shape(), [file](void*) {},
-      at::TensorOptions().dtype(scalar_type(dtype)));
+      const_cast<std::byte*>(file->bytes(tensor).data()), shape, [file](void*) {},
+      at::TensorOptions().dtype(type));
+}
+
+bool lies_plainly(const WeightLocation& location) {
+  return location.blocks->type->name == dtype_name(location.entry->dtype);
 }
 
 }  // namespace
@@ -47,11 +58,22 @@ at::Tensor viewed(const std::shared_ptr<const GgufFile>& file, const GgufTensor&
 at::Tensor stored_tensor(const WeightLocation& location) {
   if (!location.gguf) return view_tensor(location.file, *location.entry);
   const GgufTensor& tensor = *location.blocks;
-  const bool plain = tensor.type->name == dtype_name(location.entry->dtype);
-  const at::Tensor values = plain ? viewed(location.gguf, tensor, location.entry->dtype)
-                                  : decoded_blocks(*location.gguf, tensor);
+  const at::Tensor values = lies_plainly(location)
+                                ? viewed(location.gguf, tensor, tensor.shape(),
+                                         scalar_type(location.entry->dtype))
+                                : decoded_blocks(*location.gguf, tensor);
   return location.interleaved_heads == 0 ? values
                                          : halved_heads(values, location.interleaved_heads);
+}
+
+std::shared_ptr<WeightSource> stored_blocks(const WeightLocation& location) {
+  if (!location.gguf || lies_plainly(location) || location.blocks->rank != 2) return nullptr;
+  const GgufTensor& tensor = *location.blocks;
+  codec_for(*location.gguf, tensor);
+  const int64_t row_bytes = static_cast<int64_t>(tensor.bytes) / tensor.rows();
+  return std::make_shared<GgufWeight>(
+      *tensor.type, viewed(location.gguf, tensor, {tensor.rows(), row_bytes}, at::kByte),
+      tensor.columns(), location.interleaved_heads);
 }
 
 }  // namespace isogrid

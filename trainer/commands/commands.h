@@ -36,6 +36,7 @@ const Command* find_command(std::string_view name);  // null: there is none
 
 int run_chat(const Invocation& invocation);
 int run_config(const Invocation& invocation);
+int run_convert(const Invocation& invocation);
 int run_diff(const Invocation& invocation);
 int run_eval(const Invocation& invocation);
 int run_export(const Invocation& invocation);

@@ -125,6 +125,7 @@ class GgufFile {
 
   const GgufHeader& header() const { return header_; }
   const std::string& name() const { return mapping_.name(); }
+  ByteSpan file_bytes() const { return mapping_.bytes(); }
   uint64_t file_size() const { return mapping_.bytes().size(); }
   ByteSpan bytes(const GgufTensor& tensor) const {
     return mapping_.bytes().subspan(header_.data_begin() + tensor.begin, tensor.bytes);

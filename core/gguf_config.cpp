@@ -76,10 +76,10 @@ Json stretch_of_divisors(const GgufHeader& header, const std::vector<double>& di
        ": tensor 'rope_freqs.weight': is no scaling of Llama 3, the only one this program has");
 }
 
-std::vector<double> stored_divisors(const GgufFile& file) {
-  const GgufTensor* tensor = file.header().find_tensor("rope_freqs.weight");
+std::vector<double> stored_divisors(const GgufHeader& header, ByteSpan file) {
+  const GgufTensor* tensor = header.find_tensor("rope_freqs.weight");
   if (tensor == nullptr || tensor->type->name != "F32") return {};
-  const ByteSpan bytes = file.bytes(*tensor);
+  const ByteSpan bytes = file.subspan(header.data_begin() + tensor->begin, tensor->bytes);
   std::vector<float> values(bytes.size() / sizeof(float));
   std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
   return {values.begin(), values.end()};
@@ -118,13 +118,14 @@ void add_token_ids(const GgufHeader& header, Json& config) {
     config["pad_token_id"] = header.natural("tokenizer.ggml.padding_token_id");
 }
 
-void add_rotation(const GgufFile& file, const ArchitectureKeys& keys, Json& config) {
+void add_rotation(const GgufHeader& header, ByteSpan file, const ArchitectureKeys& keys,
+                  Json& config) {
   const int64_t head_dim = head_size(keys);
   const double theta = keys.number_or("rope.freq_base", 10000.0);
   config["rope_theta"] = theta;
   config["rope_scaling"] = rope_scaling(keys);
-  if (const std::vector<double> divisors = stored_divisors(file); !divisors.empty())
-    config["rope_scaling"] = stretch_of_divisors(file.header(), divisors, theta, head_dim);
+  if (const std::vector<double> divisors = stored_divisors(header, file); !divisors.empty())
+    config["rope_scaling"] = stretch_of_divisors(header, divisors, theta, head_dim);
   if (keys.natural_or("rope.dimension_count", static_cast<uint64_t>(head_dim)) !=
       static_cast<uint64_t>(head_dim))
     keys.refuse("rope.dimension_count", "the size of a head: every part of it rotates");
@@ -166,8 +167,7 @@ std::vector<float> rope_divisors(const RopeStretch& stretch, int64_t head_dim) {
   return divisors;
 }
 
-Json gguf_model_config(const GgufFile& file) {
-  const GgufHeader& header = file.header();
+Json gguf_model_config(const GgufHeader& header, ByteSpan file) {
   const GgufArchitecture& architecture = gguf_architecture(header);
   const ArchitectureKeys keys(header);
   Json config = {{"architectures", Json::array({architecture.class_name})},
@@ -186,7 +186,7 @@ Json gguf_model_config(const GgufFile& file) {
   config["hidden_act"] = "silu";
   config["max_position_embeddings"] = keys.natural("context_length");
   config["rms_norm_eps"] = keys.number("attention.layer_norm_rms_epsilon");
-  add_rotation(file, keys, config);
+  add_rotation(header, file, keys, config);
   config["attention_bias"] = header.find_tensor("blk.0.attn_q.bias") != nullptr;
   config["mlp_bias"] = header.find_tensor("blk.0.ffn_up.bias") != nullptr;
   config["tie_word_embeddings"] = header.find_tensor("output.weight") == nullptr;

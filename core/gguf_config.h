@@ -12,8 +12,8 @@ namespace isogrid {
 const GgufArchitecture& gguf_architecture(const GgufHeader& header);
 
 /// config.json and generation_config.json as the folder had them that the file was made from, as
-/// far as the file tells.
-Json gguf_model_config(const GgufFile& file);
+/// far as the file tells. `file`: its bytes.
+Json gguf_model_config(const GgufHeader& header, ByteSpan file);
 Json gguf_generation_config(const GgufHeader& header);
 
 /// Llama 3's scaling of rotation frequencies, which GGUF keeps as what each is divided by.

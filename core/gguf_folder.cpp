@@ -59,7 +59,9 @@ std::shared_ptr<const GgufParts> open_parts(const InputDirectory& files, const s
 
 /// What a GGUF file tells of the small files of a folder.
 void add_texts(InputDirectory& files, const std::shared_ptr<const GgufParts>& parts) {
-  files.add_text("config.json", [parts] { return dump_json(gguf_model_config(parts->first())); });
+  files.add_text("config.json", [parts] {
+    return dump_json(gguf_model_config(parts->first().header(), parts->first().file_bytes()));
+  });
   files.add_text("generation_config.json",
                  [parts] { return dump_json(gguf_generation_config(parts->first().header())); });
   if (!has_gguf_tokenizer(parts->first().header())) return;

@@ -201,7 +201,8 @@ QuantisedSize quantised_size(CausalLm& structure, const QuantisationConfig& conf
     size.largest = std::max(size.largest, outputs * inputs);
   };
   if (folder.files->gguf()) {
-    for (const WeightLocation& location : WeightIndex(*folder.files->gguf()).tensors())
+    const WeightIndex weights(*folder.files->gguf());
+    for (const WeightLocation& location : weights.tensors())
       if (stored_blocks(location))
         add(location.blocks->rows(), location.blocks->columns(),
             static_cast<int64_t>(location.blocks->bytes));

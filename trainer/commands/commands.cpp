@@ -42,7 +42,7 @@ std::span<const Command> commands() {
       {"convert", "turn one kind of model file into another", "FROM TO", 2, 2,
        {"outtype", "eval", "json"}, export_use, run_convert},
       {"imatrix", "importance of weights, measured on text", "", 0, 0,
-       {"config", "text_file", "output"}, model_use, nullptr},
+       {"config", "text_file", "output"}, model_use, run_imatrix},
       {"kd-cache", "write a teacher's best guesses to disk", "", 0, 0,
        {"config", "json"}, data_use | Groups{Group::kd, Group::quantisation}, nullptr},
       {"plot", "draw the curves of finished runs", "RUN_OR_CSV...", 1, 64,

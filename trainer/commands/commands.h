@@ -42,6 +42,7 @@ int run_eval(const Invocation& invocation);
 int run_export(const Invocation& invocation);
 int run_generate(const Invocation& invocation);
 int run_help(const Invocation& invocation);
+int run_imatrix(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);
 int run_inspect(const Invocation& invocation);
 int run_inspect_rows(const Invocation& invocation);  // inspect --config

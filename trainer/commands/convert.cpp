@@ -64,7 +64,7 @@ int run_convert(const Invocation& invocation) {
     const std::string variant = gguf_outtype(source, invocation.options.outtype);
     const fs::path parent = fs::path(to).parent_path();
     if (!parent.empty()) make_directories(parent.string());
-    write_gguf_file(source, variant, to);
+    write_gguf_file(source, variant, to, config.exporting);
     format += ":" + variant;
   } else {
     write_hf(source, {.format = "hf",

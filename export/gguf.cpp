@@ -123,15 +123,16 @@ class Importance {
 };
 
 /// At two bits and this mix the engine's makers found nothing usable without knowing what matters.
-void require_importance(const GgufMix& mix, const GgufTensor& tensor, const Importance& importance) {
+void require_importance(const GgufMix& mix, const GgufTensor& tensor,
+                        const Importance& importance) {
   if (mix.label == "Q2_K_S" && tensor.type->name == "Q2_K" && gguf_layer_of(tensor.name) >= 0 &&
       !importance.has(tensor.name))
     fail(ExitCode::configuration, "export_formats: gguf:q2_k_s: needs an importance matrix with ",
          tensor.name, ": trainer imatrix makes one, imatrix: FILE names it");
 }
 
-void choose_types(std::vector<GgufSource>& sources, const DecoderConfig& config,
-                  const GgufMix& mix, const MixOptions& options, const Importance& importance) {
+void choose_types(std::vector<GgufSource>& sources, const DecoderConfig& config, const GgufMix& mix,
+                  const MixOptions& options, const Importance& importance) {
   const MixModel shape{.architecture = find_gguf_architecture(config.architecture)->name,
                        .layers = config.layers,
                        .heads = config.heads,

@@ -227,8 +227,7 @@ std::string folder_title(const std::string& path) {
 }
 
 void add_identity(const ModelFolder& folder, uint64_t parameters, GgufMetadata& metadata) {
-  if (folder.files->gguf())
-    return copy_identity(folder.files->gguf()->first().header(), metadata);
+  if (folder.files->gguf()) return copy_identity(folder.files->gguf()->first().header(), metadata);
   const YamlNode card = read_card(folder);
   Identity identity;
   for (const CardKey& row : kCardKeys)

@@ -50,24 +50,25 @@ std::map<std::string, ExportTensor> made_matrices(ExportSource& source) {
     if (linear.adapter) changed[name] = &linear;
   });
   std::map<std::string, ExportTensor> tensors;
-  visit_matrices(source.model, [&](const std::string& module,
-                                   std::shared_ptr<WeightSource>& weight) {
-    const auto found = changed.find(module);
-    const bool few_bits = is_frozen_base(*weight);
-    if (found == changed.end() && !few_bits) return;
-    ExportTensor tensor{.name = module + ".weight"};
-    tensor.role = module == "model.embed_tokens" ? Role::embedding : Role::weight;
-    tensor.stored = published_type(source, tensor.name, few_bits);
-    tensor.shape = {weight->outputs(), weight->inputs()};
-    if (found != changed.end()) {
-      tensor.value = [linear = found->second] { return merged_weight(*linear, at::kFloat); };
-    } else {
-      tensor.value = [weight] { return whole_weight(*weight, at::kFloat, at::kCPU); };
-      const WeightLocation* location = source.weights->find(tensor.name);
-      if (location != nullptr && location->gguf) tensor.blocks = location;
-    }
-    tensors[tensor.name] = std::move(tensor);
-  });
+  visit_matrices(
+      source.model, [&](const std::string& module, std::shared_ptr<WeightSource>& weight) {
+        const auto found = changed.find(module);
+        const bool few_bits = is_frozen_base(*weight);
+        if (found == changed.end() && !few_bits) return;
+        ExportTensor tensor;
+        tensor.name = module + ".weight";
+        tensor.role = module == "model.embed_tokens" ? Role::embedding : Role::weight;
+        tensor.stored = published_type(source, tensor.name, few_bits);
+        tensor.shape = {weight->outputs(), weight->inputs()};
+        if (found != changed.end()) {
+          tensor.value = [linear = found->second] { return merged_weight(*linear, at::kFloat); };
+        } else {
+          tensor.value = [weight] { return whole_weight(*weight, at::kFloat, at::kCPU); };
+          const WeightLocation* location = source.weights->find(tensor.name);
+          if (location != nullptr && location->gguf) tensor.blocks = location;
+        }
+        tensors[tensor.name] = std::move(tensor);
+      });
   return tensors;
 }
 

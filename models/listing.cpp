@@ -49,8 +49,8 @@ Json value_json(const GgufValue& value) {
     for (const std::byte each : value.bytes) list.push_back(each != std::byte{0});
   else
     for (const double number : value.numbers())
-      list.push_back(number_json(
-          value.element != GgufKind::f32 && value.element != GgufKind::f64, number, value));
+      list.push_back(number_json(value.element != GgufKind::f32 && value.element != GgufKind::f64,
+                                 number, value));
   return list;
 }
 
@@ -64,8 +64,7 @@ void add_gguf(TensorListing& listing, const GgufFile& file) {
   const std::string name = std::filesystem::path(file.name()).filename().string();
   for (const GgufTensor& tensor : file.header().tensors())
     listing.rows.push_back({name, tensor.name, std::string(tensor.type->name), tensor.shape(),
-                            tensor.bytes,
-                            static_cast<uint64_t>(tensor.rows() * tensor.columns())});
+                            tensor.bytes, static_cast<uint64_t>(tensor.rows() * tensor.columns())});
 }
 
 /// The weights of the folder; without the usual names, every safetensors file in it.

@@ -16,8 +16,8 @@ struct TensorListing {
     std::vector<int64_t> shape;
     uint64_t bytes = 0, elements = 0;
   };
-  std::string format;     // "safetensors" or "gguf" for a file, "hf" for a model's folder, "adapter"
-  Json metadata;          // of the file; of a folder: its config and its files'
+  std::string format;  // "safetensors" or "gguf" for a file, "hf" for a model's folder, "adapter"
+  Json metadata;       // of the file; of a folder: its config and its files'
   std::vector<Row> rows;  // by name, layer 10 after layer 9
 };
 

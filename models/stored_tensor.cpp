@@ -58,10 +58,9 @@ bool lies_plainly(const WeightLocation& location) {
 at::Tensor stored_tensor(const WeightLocation& location) {
   if (!location.gguf) return view_tensor(location.file, *location.entry);
   const GgufTensor& tensor = *location.blocks;
-  const at::Tensor values = lies_plainly(location)
-                                ? viewed(location.gguf, tensor, tensor.shape(),
-                                         scalar_type(location.entry->dtype))
-                                : decoded_blocks(*location.gguf, tensor);
+  const at::Tensor values = lies_plainly(location) ? viewed(location.gguf, tensor, tensor.shape(),
+                                                            scalar_type(location.entry->dtype))
+                                                   : decoded_blocks(*location.gguf, tensor);
   return location.interleaved_heads == 0 ? values
                                          : halved_heads(values, location.interleaved_heads);
 }

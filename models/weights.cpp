@@ -221,8 +221,7 @@ QuantisedSize quantised_size(CausalLm& structure, const QuantisationConfig& conf
   }
   visit_linears(structure, [&](const std::string& name, Linear& linear) {
     const int64_t outputs = linear.weight->outputs(), inputs = linear.weight->inputs();
-    add(outputs, inputs,
-        stored ? bytes_of_module[name] : quantised_bytes(config, outputs, inputs));
+    add(outputs, inputs, stored ? bytes_of_module[name] : quantised_bytes(config, outputs, inputs));
   });
   return size;
 }

@@ -1,6 +1,7 @@
 #include "trainer/data_coding.h"
 
 #include "core/error.h"
+#include "core/gguf_folder.h"
 #include "core/input_directory.h"
 #include "core/log.h"
 #include "models/folder.h"

@@ -43,24 +43,23 @@ TEST(ImatrixFile, TheGgufFormComesBackAsItWas) {
 TEST(ImatrixFile, TheOldFormKeepsTheMeansTimesThePieces) {
   const TemporaryDirectory folder;
   write_imatrix(folder / "m.dat", two_weights());
-  const GgufBytes wanted =
-      GgufBytes()
-          .number(int32_t{2})
-          .number(int32_t{19})
-          .raw("blk.0.attn_q.weight")
-          .number(int32_t{2})  // 4 tokens in pieces of 2
-          .number(int32_t{3})
-          .number(4.0f)
-          .number(0.0f)
-          .number(1.0f)
-          .number(int32_t{21})
-          .raw("blk.0.ffn_down.weight")
-          .number(int32_t{0})
-          .number(int32_t{1})
-          .number(0.0f)
-          .number(int32_t{2})
-          .number(int32_t{9})
-          .raw("story.txt");
+  const GgufBytes wanted = GgufBytes()
+                               .number(int32_t{2})
+                               .number(int32_t{19})
+                               .raw("blk.0.attn_q.weight")
+                               .number(int32_t{2})  // 4 tokens in pieces of 2
+                               .number(int32_t{3})
+                               .number(4.0f)
+                               .number(0.0f)
+                               .number(1.0f)
+                               .number(int32_t{21})
+                               .raw("blk.0.ffn_down.weight")
+                               .number(int32_t{0})
+                               .number(int32_t{1})
+                               .number(0.0f)
+                               .number(int32_t{2})
+                               .number(int32_t{9})
+                               .raw("story.txt");
   EXPECT_EQ(file_content(folder / "m.dat"), wanted.str());
   const ImportanceMatrix back = read_imatrix(folder / "m.dat");
   EXPECT_EQ(back.weights.at("blk.0.attn_q.weight").means(), (std::vector<float>{2, 0, 0.5f}));

@@ -82,8 +82,7 @@ TEST_P(GgufLora, MakesTheSameChangeByOneAlpha) {
       change = halved_heads(change, name.find("attn_q") != std::string::npos
                                         ? source.model.config.heads
                                         : source.model.config.kv_heads);
-    const at::Tensor wanted =
-        at::mm(linear.adapter->b, linear.adapter->a) * linear.adapter->scale;
+    const at::Tensor wanted = at::mm(linear.adapter->b, linear.adapter->a) * linear.adapter->scale;
     EXPECT_TRUE(at::allclose(change, wanted, 1e-5, 1e-6)) << name;
   });
   EXPECT_EQ(header.tensors().size(), 2 * found);

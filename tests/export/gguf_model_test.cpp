@@ -107,7 +107,8 @@ TEST_P(GgufModel, RowsOfHeadsAreNotMixedUp) {
   CausalLm after = load(file("q8_0"));
   const auto a = matrices_of(before), b = matrices_of(after);
   for (const auto& [name, value] : a)
-    EXPECT_LT((value - b.at(name)).abs().max().item<float>(), 0.01f * value.abs().max().item<float>())
+    EXPECT_LT((value - b.at(name)).abs().max().item<float>(),
+              0.01f * value.abs().max().item<float>())
         << name;
 }
 
@@ -115,12 +116,15 @@ TEST_P(GgufModel, GoesBackIntoAFolderAsItWas) {
   base(small_config(GetParam()));
   ExportConfig config;
   ExportSource source = open_export_source(file("f32"), {});
-  write_hf(source, {.format = "hf", .variant = "", .directory = folder_ / "back", .config = &config});
+  write_hf(source,
+           {.format = "hf", .variant = "", .directory = folder_ / "back", .config = &config});
   CausalLm before = load(folder_ / "base"), after = load(folder_ / "back");
   expect_same_shape(before.config, after.config);
   EXPECT_TRUE(at::equal(logits_of(before), logits_of(after)));
-  const Tokenizer one = Tokenizer::load(folder_ / "base"), other = Tokenizer::load(folder_ / "back");
-  for (const char* text : {"Once upon a time", "it's 2024!\n\n  x<|im_end|>", "e\xCC\x81 \xE4\xBD\xA0"})
+  const Tokenizer one = Tokenizer::load(folder_ / "base"),
+                  other = Tokenizer::load(folder_ / "back");
+  for (const char* text :
+       {"Once upon a time", "it's 2024!\n\n  x<|im_end|>", "e\xCC\x81 \xE4\xBD\xA0"})
     EXPECT_EQ(one.encode(text), other.encode(text)) << text;
 }
 

@@ -67,10 +67,9 @@ int run_convert(const Invocation& invocation) {
     write_gguf_file(source, variant, to, config.exporting);
     format += ":" + variant;
   } else {
-    write_hf(source, {.format = "hf",
-                      .variant = folder_type,
-                      .directory = to,
-                      .config = &config.exporting});
+    write_hf(
+        source,
+        {.format = "hf", .variant = folder_type, .directory = to, .config = &config.exporting});
     format = folder_type.empty() ? "hf" : "hf:" + folder_type;
   }
   if (invocation.options.json)

@@ -35,8 +35,8 @@ int run_imatrix(const Invocation& invocation) {
   OpenedModel opened = open_model(invocation.config);
   how.chunk_size = std::min(kTokensAtOnce, opened.model.config.max_position);
   ProgressLine line("measuring", static_cast<int64_t>(ids.size()) / how.chunk_size);
-  ImportanceMatrix matrix = compute_imatrix(opened.model, ids, how,
-                                            [&](int64_t done, int64_t) { line.show(done); });
+  ImportanceMatrix matrix =
+      compute_imatrix(opened.model, ids, how, [&](int64_t done, int64_t) { line.show(done); });
   matrix.datasets = {*options.text_file};
   write_imatrix(*options.output, matrix);
   std::printf("%s: %zu weights on %u pieces of %u tokens\n", options.output->c_str(),

@@ -49,8 +49,8 @@ void print_table(const TensorListing& listing) {
     name_width = std::max(name_width, row.name.size());
     shape_width = std::max(shape_width, shape_text(row.shape).size());
   }
-  const auto line = [&](const std::string& name, const std::string& dtype,
-                        const std::string& shape, const std::string& size) {
+  const auto line = [&](const std::string& name, const std::string& dtype, const std::string& shape,
+                        const std::string& size) {
     std::printf("%-*s  %-8s  %-*s  %9s\n", static_cast<int>(name_width), name.c_str(),
                 dtype.c_str(), static_cast<int>(shape_width), shape.c_str(), size.c_str());
   };

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/gguf_pieces.h"
 #include "core/gguf_splitter.h"
 
 namespace isogrid {
@@ -27,7 +28,9 @@ struct TokenList {
   std::vector<std::string_view> texts;
   std::vector<int> types;
 
-  bool is_added(size_t id) const { return types[id] == kControl || types[id] == kUserDefined; }
+  bool is_added(size_t id) const {
+    return types[id] == kControl || types[id] == kUserDefined || types[id] == kUnknown;
+  }
   /// Ids that no text leads to.
   bool is_hole(size_t id) const { return types[id] == kUnused || texts[id].empty(); }
 };
@@ -48,10 +51,17 @@ TokenList read_tokens(const GgufHeader& header) {
   return list;
 }
 
+constexpr const char* kModel = "tokenizer.ggml.model";
+
+/// Pieces with scores, as SentencePiece has them; else byte-level BPE.
+bool has_pieces(const GgufHeader& header) {
+  const std::string model = header.text(kModel);
+  if (model != "gpt2" && model != "llama")
+    header.refuse(kModel, "gpt2 (byte-level BPE) or llama (SentencePiece)");
+  return model == "llama";
+}
+
 const GgufSplitter& read_splitter(const GgufHeader& header) {
-  constexpr const char* kModel = "tokenizer.ggml.model";
-  if (header.text(kModel) != "gpt2")
-    header.refuse(kModel, "gpt2: byte-level BPE is what this program reads from a GGUF file");
   const GgufSplitter* splitter = find_gguf_splitter(header.text("tokenizer.ggml.pre"));
   if (splitter == nullptr) header.refuse("tokenizer.ggml.pre", gguf_splitter_names());
   return *splitter;
@@ -65,7 +75,7 @@ std::string added_tokens(const GgufHeader& header, const TokenList& tokens) {
                    quoted(header, kTokens, tokens.texts[id]),
                    R"(, "single_word": false, "lstrip": false, "rstrip": false, )",
                    R"("normalized": false, "special": )",
-                   tokens.types[id] == kControl ? "true" : "false", "}");
+                   tokens.types[id] == kUserDefined ? "false" : "true", "}");
   }
   return list;
 }
@@ -120,6 +130,8 @@ std::string special_text(const GgufHeader& header, const char* kind) {
 }
 
 bool puts_bos(const GgufHeader& header) {
+  if (header.text_or(kModel, "") == "llama")
+    return header.boolean_or("tokenizer.ggml.add_bos_token", true);
   const std::string pre = header.text_or("tokenizer.ggml.pre", "");
   const GgufSplitter* splitter = find_gguf_splitter(pre);
   return header.boolean_or("tokenizer.ggml.add_bos_token",
@@ -131,6 +143,7 @@ Json post_processor(const GgufHeader& header) {
   const std::string bos = puts_bos(header) ? special_text(header, "bos") : "";
   const bool puts_eos = header.boolean_or("tokenizer.ggml.add_eos_token", false);
   const std::string eos = puts_eos ? special_text(header, "eos") : "";
+  if (bos.empty() && eos.empty() && has_pieces(header)) return nullptr;
   if (bos.empty() && eos.empty())
     return {{"type", "ByteLevel"},
             {"add_prefix_space", true},
@@ -160,28 +173,88 @@ Json post_processor(const GgufHeader& header) {
 
 }  // namespace
 
+namespace {
+
+/// The parts of a tokenizer.json that differ from kind to kind.
+struct KindOfTokenizer {
+  Json normalizer, pre_tokenizer, decoder;
+  std::string model_fields;  // the first of "model", each with a comma behind it
+  std::string merges;
+};
+
+KindOfTokenizer byte_level(const GgufHeader& header) {
+  const GgufSplitter& splitter = read_splitter(header);
+  KindOfTokenizer kind;
+  if (splitter.composes) kind.normalizer = {{"type", "NFC"}};
+  kind.pre_tokenizer = pre_tokenizer(splitter);
+  kind.decoder = {{"type", "ByteLevel"},
+                  {"add_prefix_space", true},
+                  {"trim_offsets", true},
+                  {"use_regex", true}};
+  kind.model_fields = concat(R"("unk_token": null, "fuse_unk": false, "byte_fallback": false, )",
+                             R"("ignore_merges": )", splitter.ignores_merges ? "true" : "false");
+  kind.merges = merge_pairs(header);
+  return kind;
+}
+
+/// The order in which pieces are joined follows from their scores.
+std::string scored_merges(const GgufHeader& header, const TokenList& tokens) {
+  constexpr const char* kScores = "tokenizer.ggml.scores";
+  const std::vector<double> stored = header.numbers(kScores);
+  if (stored.size() != tokens.texts.size())
+    header.refuse(kScores, concat("one for each of the ", tokens.texts.size(), " tokens"));
+  std::vector<std::string_view> pieces = tokens.texts;
+  for (size_t id = 0; id < pieces.size(); ++id)
+    if (tokens.types[id] != kNormal) pieces[id] = {};
+  std::string list;
+  for (const auto& [left, right] :
+       merges_of_pieces(pieces, std::vector<float>(stored.begin(), stored.end())))
+    list += concat(list.empty() ? "" : ", ", "[", quoted(header, kTokens, left), ", ",
+                   quoted(header, kTokens, right), "]");
+  return list;
+}
+
+KindOfTokenizer scored_pieces(const GgufHeader& header, const TokenList& tokens) {
+  constexpr const char* kSpace = "\xE2\x96\x81";
+  const bool leads = header.boolean_or("tokenizer.ggml.add_space_prefix", true);
+  Json before = Json::array(), after = Json::array();
+  if (leads) before.push_back({{"type", "Prepend"}, {"prepend", kSpace}});
+  before.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kSpace}});
+  after.push_back({{"type", "Replace"}, {"pattern", {{"String", kSpace}}}, {"content", " "}});
+  after.push_back({{"type", "ByteFallback"}});
+  after.push_back({{"type", "Fuse"}});
+  if (leads) after.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  KindOfTokenizer kind;
+  kind.normalizer = {{"type", "Sequence"}, {"normalizers", before}};
+  kind.decoder = {{"type", "Sequence"}, {"decoders", after}};
+  std::string unknown = special_text(header, "unknown");
+  for (size_t id = 0; id < tokens.texts.size() && unknown.empty(); ++id)
+    if (tokens.types[id] == kUnknown) unknown = tokens.texts[id];
+  kind.model_fields =
+      concat(R"("unk_token": )", unknown.empty() ? "null" : quoted(header, kTokens, unknown),
+             R"(, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false)");
+  kind.merges = scored_merges(header, tokens);
+  return kind;
+}
+
+}  // namespace
+
 bool has_gguf_tokenizer(const GgufHeader& header) { return header.has(kTokens); }
 
 std::string gguf_tokenizer_json(const GgufHeader& header) {
-  const GgufSplitter& splitter = read_splitter(header);
   const TokenList tokens = read_tokens(header);
-  const Json bytes = {{"type", "ByteLevel"},
-                      {"add_prefix_space", true},
-                      {"trim_offsets", true},
-                      {"use_regex", true}};
-  const Json normalizer = splitter.composes ? Json{{"type", "NFC"}} : Json();
+  const KindOfTokenizer kind =
+      has_pieces(header) ? scored_pieces(header, tokens) : byte_level(header);
   return concat("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n",
                 "  \"added_tokens\": [", added_tokens(header, tokens), "],\n",
-                "  \"normalizer\": ", normalizer.dump(), ",\n",
-                "  \"pre_tokenizer\": ", pre_tokenizer(splitter).dump(), ",\n",
+                "  \"normalizer\": ", kind.normalizer.dump(), ",\n",
+                "  \"pre_tokenizer\": ", kind.pre_tokenizer.dump(), ",\n",
                 "  \"post_processor\": ", post_processor(header).dump(), ",\n",
-                "  \"decoder\": ", bytes.dump(), ",\n",
-                "  \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, ",
+                "  \"decoder\": ", kind.decoder.dump(), ",\n",
+                "  \"model\": {\"type\": \"BPE\", \"dropout\": null, ",
                 "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, ",
-                "\"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": ",
-                splitter.ignores_merges ? "true" : "false", ",\n", "    \"vocab\": {",
-                vocabulary(header, tokens), "},\n", "    \"merges\": [", merge_pairs(header),
-                "]}\n}\n");
+                kind.model_fields, ",\n", "    \"vocab\": {", vocabulary(header, tokens), "},\n",
+                "    \"merges\": [", kind.merges, "]}\n}\n");
 }
 
 Json gguf_tokenizer_config(const GgufHeader& header) {

@@ -1,6 +1,8 @@
 // A model goes into a GGUF file and comes back.
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
 #include "core/gguf_folder.h"

@@ -97,7 +97,8 @@ const HostileModel kModels[] = {
 };
 
 const HostileModel kTokenizers[] = {
-    {"SentencePiece without pieces", set("tokenizer.ggml.model", "llama"), "tokenizer.ggml"},
+    {"SentencePiece without scores", set("tokenizer.ggml.model", "llama"),
+     "tokenizer.ggml.scores"},
     {"an unknown model", set("tokenizer.ggml.model", "rwkv"), "tokenizer.ggml.model"},
     {"no splitter", without("tokenizer.ggml.pre"), "tokenizer.ggml.pre"},
     {"an unknown splitter", set("tokenizer.ggml.pre", "chatglm-bpe"), "tokenizer.ggml.pre"},

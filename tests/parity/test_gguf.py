@@ -156,6 +156,44 @@ def test_texts_become_the_same_tokens_everywhere(trainer, model_folder, tmp_path
     engine.close()
 
 
+def test_pieces_with_scores_are_joined_as_sentencepiece_joins_them(trainer, model_folder, tmp_path):
+    import sentencepiece
+
+    (tmp_path / "text.txt").write_text(models.text(6000))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "text.txt"), model_prefix=str(tmp_path / "pieces"), vocab_size=models.VOCABULARY,
+        model_type="bpe", byte_fallback=True, normalization_rule_name="identity", minloglevel=2)
+    pieces = sentencepiece.SentencePieceProcessor(str(tmp_path / "pieces.model"))
+    (path,) = export(trainer, model_folder("llama"), tmp_path, "gguf:f32")
+    reader, writer = gguf.GGUFReader(path), gguf.GGUFWriter(tmp_path / "pieces.gguf", "llama")
+    for name, field in reader.fields.items():
+        if name.startswith("llama."):
+            writer.add_key_value(name, field.contents(), field.types[0])
+    kind = gguf.TokenType
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([pieces.id_to_piece(i) for i in range(len(pieces))])
+    writer.add_token_scores([pieces.get_score(i) for i in range(len(pieces))])
+    writer.add_token_types([kind.UNKNOWN if pieces.is_unknown(i) else kind.CONTROL if pieces.is_control(i) else
+                            kind.BYTE if pieces.is_byte(i) else kind.NORMAL for i in range(len(pieces))])
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    engine = llama_engine.Engine(tmp_path / "pieces.gguf")
+    texts = [text for text in strings(300, seed=9) if "<" not in text] + models.text(500).split(".")
+    lines = trainer.run("tokenize", "--model_name_or_path", tmp_path / "pieces.gguf",
+                        text="".join(json.dumps(text) + "\n" for text in texts)).stdout.splitlines()
+    for text, line in zip(texts, lines, strict=True):
+        wanted = pieces.encode(text)
+        assert json.loads(line) == wanted, repr(text)
+        assert engine.tokenize(text) == wanted, repr(text)
+    assert "".join(trainer.run("tokenize", "--decode", "--model_name_or_path", tmp_path / "pieces.gguf",
+                               text="\n".join(lines[:50]) + "\n").stdout) != ""
+    engine.close()
+
+
 def peft_adapter(folder, base, **settings):
     config = peft.LoraConfig(task_type="CAUSAL_LM", lora_alpha=12, init_lora_weights=False, **settings)
     model = peft.get_peft_model(models.load_reference(base, torch.float32), config)

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/format.h"
+#include "core/io.h"
 #include "core/json.h"
 #include "models/hub_cache.h"
 #include "models/listing.h"

@@ -27,6 +27,8 @@ struct ExportConfig {
   bool push_to_hub = false;
   std::string fp16_overflow = "refuse";
   std::optional<std::string> imatrix;
+  bool gguf_pure = false;
+  std::vector<std::string> gguf_tensor_types;
 
   void visit(auto&& field) {
     field("export_dir", export_dir, "Folder the exports go to.");
@@ -64,7 +66,10 @@ struct ExportConfig {
     field("push_to_hub", push_to_hub, "Upload after the export.").planned();
     field("fp16_overflow", fp16_overflow, "On a weight beyond 65504 in a float16 export.")
         .one_of({"refuse", "clamp", "keep-fp32"});
-    field("imatrix", imatrix, "Importance matrix for the GGUF quantisers.").planned();
+    field("imatrix", imatrix, "Importance matrix for the GGUF quantisers (trainer imatrix).");
+    field("gguf_pure", gguf_pure, "One type for every matrix of a GGUF file, no mix.");
+    field("gguf_tensor_types", gguf_tensor_types,
+          "Types by name, the first that fits: attn_v=q8_0, blk.0.*=f16, ...");
   }
 };
 

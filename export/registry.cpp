@@ -77,6 +77,11 @@ std::span<const ExportFormat> export_formats() {
        .group_sizes = {32, 64, 128, 256}},
       {"gguf", gguf_variants(), "one file for llama.cpp and all that is built on it", write_gguf,
        gguf_file_name},
+      {"gguf",
+       {"lora"},
+       "the adapter alone, for llama.cpp to lay over its base",
+       write_gguf_lora,
+       gguf_file_name},
       {"adapter", {""}, "the adapter alone, in PEFT's form", write_adapter},
   };
   return table;

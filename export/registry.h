@@ -51,7 +51,10 @@ void write_hf(ExportSource& source, const ExportRequest& request);
 void write_gguf(ExportSource& source, const ExportRequest& request);
 std::string gguf_file_name(const ExportSource& source, const std::string& variant);
 /// The same under a name of the caller's.
-void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path);
+void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path,
+                     const ExportConfig& config = {});
+/// The adapter alone as GGUF.
+void write_gguf_lora(ExportSource& source, const ExportRequest& request);
 void write_gptq(ExportSource& source, const ExportRequest& request);
 void write_awq(ExportSource& source, const ExportRequest& request);
 void write_compressed_tensors(ExportSource& source, const ExportRequest& request);

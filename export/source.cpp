@@ -5,7 +5,6 @@
 #include "core/tensor_file.h"
 #include "models/registry.h"
 #include "models/weights.h"
-#include "quant/frozen_weight.h"
 
 namespace isogrid {
 
@@ -45,64 +44,71 @@ Json published_config(const ExportSource& source) {
 
 namespace {
 
-/// The type a tensor has in the folder. A head that became its own matrix has the embedding's, a
-/// linear in few bits that of what is not quantised.
-at::ScalarType type_in_folder(const ExportSource& source, const std::string& name, bool few_bits) {
-  const WeightLocation* location = few_bits ? nullptr : source.weights->find(name);
-  if (location == nullptr) location = source.weights->find("model.embed_tokens.weight");
-  return scalar_type(location->entry->dtype);
-}
-
 bool is_plain_number(Dtype type) {
   return type == Dtype::f32 || type == Dtype::bf16 || type == Dtype::f16 || type == Dtype::f64;
 }
 
-/// Linears whose value must be made: adapters change them, or they lie in few bits.
-std::map<std::string, ExportTensor> made_linears(ExportSource& source) {
-  std::map<std::string, ExportTensor> made;
-  visit_linears(source.model, [&](const std::string& name, Linear& linear) {
-    const bool few_bits = dynamic_cast<const FrozenWeight*>(linear.weight.get()) != nullptr;
-    if (!linear.adapter && !few_bits) return;
-    ExportTensor tensor;
-    tensor.name = name + ".weight";
-    // Few bits made while loading were a dense tensor in the folder.
-    const WeightLocation* stored = source.weights->find(tensor.name);
-    const bool has_type = stored != nullptr && is_plain_number(stored->entry->dtype);
-    tensor.stored = type_in_folder(source, tensor.name, few_bits && !has_type);
-    tensor.shape = {linear.weight->outputs(), linear.weight->inputs()};
-    tensor.value = [of = &linear] {
-      return of->adapter ? merged_weight(*of, at::kFloat)
-                         : whole_weight(*of->weight, at::kFloat, at::kCPU);
-    };
-    made[tensor.name] = std::move(tensor);
-  });
-  return made;
+/// The type a tensor has in the folder. A head that became its own matrix has the embedding's, and
+/// so has one that somebody stored in few bits.
+at::ScalarType published_type(const ExportSource& source, const std::string& name, bool few_bits) {
+  const WeightLocation* location = source.weights->find(name);
+  if (few_bits && location != nullptr && !location->gguf &&
+      !is_plain_number(location->entry->dtype))
+    location = nullptr;
+  if (location == nullptr) location = source.weights->find("model.embed_tokens.weight");
+  return scalar_type(location->entry->dtype);
 }
 
-/// "model.layers.0.mlp.up_proj.weight_packed" -> "model.layers.0.mlp.up_proj.weight".
-std::string weight_of_part(const std::string& part) {
-  return part.substr(0, part.rfind(".weight")) + ".weight";
+/// The matrices that an adapter changes or that lie in few bits: their values must be made.
+std::map<std::string, ExportTensor> made_matrices(ExportSource& source) {
+  std::map<std::string, const Linear*> changed;
+  visit_linears(source.model, [&](const std::string& name, Linear& linear) {
+    if (linear.adapter) changed[name] = &linear;
+  });
+  std::map<std::string, ExportTensor> tensors;
+  visit_matrices(
+      source.model, [&](const std::string& module, std::shared_ptr<WeightSource>& weight) {
+        const auto found = changed.find(module);
+        const bool few_bits = is_frozen_base(*weight);
+        if (found == changed.end() && !few_bits) return;
+        ExportTensor tensor;
+        tensor.name = module + ".weight";
+        tensor.role = module == "model.embed_tokens" ? Role::embedding : Role::weight;
+        tensor.stored = published_type(source, tensor.name, few_bits);
+        tensor.shape = {weight->outputs(), weight->inputs()};
+        if (found != changed.end()) {
+          tensor.value = [linear = found->second] { return merged_weight(*linear, at::kFloat); };
+        } else {
+          tensor.value = [weight] { return whole_weight(*weight, at::kFloat, at::kCPU); };
+          const WeightLocation* location = source.weights->find(tensor.name);
+          if (location != nullptr && location->gguf) tensor.blocks = location;
+        }
+        tensors[tensor.name] = std::move(tensor);
+      });
+  return tensors;
 }
 
 }  // namespace
 
 std::vector<ExportTensor> export_tensors(ExportSource& source) {
-  std::map<std::string, ExportTensor> made = made_linears(source);
+  std::map<std::string, ExportTensor> made = made_matrices(source);
   std::vector<ExportTensor> tensors;
+  const auto take = [&](const std::string& name) {
+    const auto found = made.find(name);
+    if (found == made.end()) return false;
+    tensors.push_back(std::move(found->second));
+    made.erase(found);
+    return true;
+  };
   source.model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role)) return;
-    const auto found = made.find(is_quantised(slot.role) ? weight_of_part(slot.name) : slot.name);
-    if (found != made.end()) {
-      tensors.push_back(std::move(found->second));
-      made.erase(found);
-      return;
-    }
-    if (is_quantised(slot.role)) return;  // another part of the same weight
+    if (is_adapter(slot.role) || take(slot.name) || is_quantised(slot.role)) return;
     ExportTensor tensor{.name = slot.name, .role = slot.role, .shape = slot.tensor->sizes().vec()};
-    tensor.stored = type_in_folder(source, slot.name, /*few_bits=*/false);
+    tensor.stored = published_type(source, slot.name, /*few_bits=*/false);
     tensor.value = [value = *slot.tensor] { return value; };
     tensors.push_back(std::move(tensor));
   });
+  // Those whose parts in few bits go by other names.
+  while (!made.empty()) take(std::string(made.begin()->first));
   return tensors;
 }
 

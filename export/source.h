@@ -37,6 +37,8 @@ struct ExportTensor {
   std::vector<int64_t> shape = {};
   /// The value; what an adapter changes is summed in float32 and comes as that.
   std::function<at::Tensor()> value = {};
+  /// Where it lies as blocks of a GGUF file that nothing changes; null: it does not.
+  const WeightLocation* blocks = nullptr;
 };
 std::vector<ExportTensor> export_tensors(ExportSource& source);
 

@@ -10,6 +10,7 @@
 
 #include "kernels/matvec.h"
 #include "models/cpu_rows.h"
+#include "models/observe.h"
 
 namespace isogrid {
 namespace {
@@ -98,6 +99,7 @@ variable_list project_forward(const Projection& projection, const at::Tensor& x,
                               const TrainingNoise* noise) {
   const at::NoGradGuard no_grad;
   const at::Tensor input = run_prologue(projection, x, up);
+  InputObserver::show(projection, input);
   const AdapterInputs adapted = adapter_inputs(projection.linears, input, noise);
   variable_list outputs;
   outputs.reserve(projection.linears.size());

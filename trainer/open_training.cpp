@@ -90,6 +90,7 @@ void load_trained_in_place(OpenedTraining& opened, const RunConfig& config,
   training.trainables =
       lay_out_trainables(training.model, {precision.compute, precision.master, options.device});
   LoadOptions in_place = options;
+  in_place.keep_blocks = false;
   in_place.take = [&](const TensorSlot& slot, const at::Tensor& stored) {
     return take_stored(training.trainables, slot.name, stored);
   };

@@ -102,7 +102,7 @@ TEST_F(VerifyModel, ListingShowsConfigAndTensorsOfAFolder) {
   EXPECT_EQ(listing.format, "hf");
   EXPECT_EQ(listing.metadata["config"]["model_type"], "qwen3");
   ASSERT_EQ(listing.rows.size(), 1u);
-  EXPECT_EQ(listing.rows[0].entry.shape, std::vector<int64_t>{2});
+  EXPECT_EQ(listing.rows[0].shape, std::vector<int64_t>{2});
 }
 
 }  // namespace

@@ -152,7 +152,9 @@ void install_quantised(CausalLm& model, const WeightIndex& weights, const LoadOp
 /// Puts the blocks of a GGUF file in the places of the matrices.
 void install_blocks(CausalLm& model, const WeightIndex& weights) {
   visit_matrices(model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight) {
-    if (auto blocks = stored_blocks(*weights.find(name + ".weight"))) weight = std::move(blocks);
+    const WeightLocation* location = weights.find(name + ".weight");
+    if (location == nullptr) return;
+    if (auto blocks = stored_blocks(*location)) weight = std::move(blocks);
   });
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include <cerrno>
 
 #include "tests/core/faulty_io.h"

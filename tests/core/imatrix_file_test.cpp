@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <cmath>
 
 #include "tests/core/faulty_io.h"
 #include "tests/core/gguf_bytes.h"

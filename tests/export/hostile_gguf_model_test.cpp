@@ -97,8 +97,7 @@ const HostileModel kModels[] = {
 };
 
 const HostileModel kTokenizers[] = {
-    {"SentencePiece without scores", set("tokenizer.ggml.model", "llama"),
-     "tokenizer.ggml.scores"},
+    {"SentencePiece without scores", set("tokenizer.ggml.model", "llama"), "tokenizer.ggml.scores"},
     {"an unknown model", set("tokenizer.ggml.model", "rwkv"), "tokenizer.ggml.model"},
     {"no splitter", without("tokenizer.ggml.pre"), "tokenizer.ggml.pre"},
     {"an unknown splitter", set("tokenizer.ggml.pre", "chatglm-bpe"), "tokenizer.ggml.pre"},

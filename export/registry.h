@@ -15,6 +15,7 @@ struct ExportRequest {
   std::string variant;    // "float16"; may be empty
   std::string directory;  // where it goes
   const ExportConfig* config = nullptr;
+  bool double_quantization = true;  // of bnb:nf4 and bnb:fp4: their scales in eight bits too
 };
 
 /// A format other programs load. One row of the table in registry.cpp.
@@ -45,6 +46,7 @@ void write_gguf_file(ExportSource& source, const std::string& variant, const std
                      const ExportConfig& config = {});
 /// The adapter alone as GGUF.
 void write_gguf_lora(ExportSource& source, const ExportRequest& request);
+void write_bnb(ExportSource& source, const ExportRequest& request);
 void write_adapter(ExportSource& source, const ExportRequest& request);
 
 }  // namespace isogrid

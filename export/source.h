@@ -22,6 +22,9 @@ struct ExportSource {
 
 ExportSource open_export_source(const std::string& path, std::vector<PeftFolder> adapters);
 
+/// The folder's config.json, true of what is exported.
+Json published_config(const ExportSource& source);
+
 /// One tensor as it will be published.
 struct ExportTensor {
   std::string name;

@@ -40,6 +40,11 @@ struct FourBitKernels {
                    int64_t block, uint8_t* codes, float* scales, int64_t first, int64_t last);
 };
 
+/// The same bits from a GPU: every pointer but `values` lies there, `stream` is a cudaStream_t. A
+/// launch that fails throws std::runtime_error, as does a build without CUDA.
+void dequantise_four_bit_on_device(const FourBitTensor& tensor, Element element, void* to,
+                                   int64_t first, int64_t last, void* stream);
+
 const FourBitKernels& four_bit_kernels();
 const FourBitKernels& four_bit_kernels(Isa isa);
 

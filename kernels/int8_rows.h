@@ -19,6 +19,12 @@ struct Int8RowKernels {
                    int64_t last, int64_t columns);
 };
 
+/// The same bits from a GPU: every pointer lies there, `stream` is a cudaStream_t. A launch that
+/// fails throws std::runtime_error, as does a build without CUDA.
+void dequantise_int8_rows_on_device(const int8_t* codes, const float* scales, Element element,
+                                    void* to, int64_t first, int64_t last, int64_t columns,
+                                    void* stream);
+
 const Int8RowKernels& int8_row_kernels();
 const Int8RowKernels& int8_row_kernels(Isa isa);
 

@@ -29,6 +29,11 @@ struct PackedGroupKernels {
                      int64_t last);
 };
 
+/// The same bits from a GPU: every pointer lies there, `stream` is a cudaStream_t. A launch that
+/// fails throws std::runtime_error, as does a build without CUDA.
+void dequantise_packed_groups_on_device(const PackedGroups& weight, Element element, void* to,
+                                        int64_t first, int64_t last, void* stream);
+
 const PackedGroupKernels& packed_group_kernels();
 const PackedGroupKernels& packed_group_kernels(Isa isa);
 

@@ -112,6 +112,8 @@ void Bnb4Weight::expand(at::Tensor& out, int64_t first, int64_t last) const {
   const kernels::Element element = element_of(out);
   auto* to = static_cast<char*>(out.mutable_data_ptr());
   const int64_t begin = first * inputs(), end = last * inputs(), size = out.element_size();
+  if (!out.is_cpu())
+    return kernels::dequantise_four_bit_on_device(view, element, to, begin, end, stream_of(out));
   constexpr int64_t kShare = 32768;  // numbers; a thread's share begins at a whole one
   at::parallel_for(begin / kShare, (end + kShare - 1) / kShare, 1, [&](int64_t a, int64_t b) {
     const int64_t from = std::max(a * kShare, begin), until = std::min(b * kShare, end);

@@ -4,6 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include "core/error.h"
 
@@ -30,9 +32,15 @@ kernels::Element element_of(const at::Tensor& tensor) {
   }
 }
 
+void* stream_of(const at::Tensor& tensor) {
+  const c10::impl::VirtualGuardImpl device(tensor.device().type());
+  return device.getStreamNativeHandle(device.getStream(tensor.device()));
+}
+
 void FrozenWeight::materialise(at::Tensor& out, int64_t first, int64_t last,
                                const LowRank* delta) const {
   const at::NoGradGuard no_grad;
+  const c10::OptionalDeviceGuard device(out.device());
   if (delta == nullptr && expands_to(out)) return expand(out, first, last);
   at::Tensor wide = at::empty({last - first, inputs_}, out.options().dtype(at::kFloat));
   expand(wide, first, last);

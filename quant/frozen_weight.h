@@ -33,6 +33,9 @@ class FrozenWeight : public WeightSource {
   int64_t outputs_, inputs_;
 };
 
+/// The queue of the tensor's device that work goes to now, as our own kernels take it.
+void* stream_of(const at::Tensor& tensor);
+
 /// The kernels' name of a tensor's type; anything but float32, bfloat16 and float16 fails.
 kernels::Element element_of(const at::Tensor& tensor);
 

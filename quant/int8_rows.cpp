@@ -46,6 +46,10 @@ void Int8RowWeight::to(at::Device device) {
 void Int8RowWeight::expand(at::Tensor& out, int64_t first, int64_t last) const {
   const kernels::Element element = element_of(out);
   auto* to = static_cast<char*>(out.mutable_data_ptr());
+  if (!out.is_cpu())
+    return kernels::dequantise_int8_rows_on_device(codes_.const_data_ptr<int8_t>(),
+                                                   scales_.const_data_ptr<float>(), element, to,
+                                                   first, last, inputs(), stream_of(out));
   const int64_t row_bytes = inputs() * static_cast<int64_t>(out.element_size());
   at::parallel_for(first, last, int8_rows_per_share(inputs()), [&](int64_t from, int64_t until) {
     kernels::int8_row_kernels().dequantise(codes_.const_data_ptr<int8_t>(),

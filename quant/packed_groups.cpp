@@ -67,6 +67,9 @@ void PackedGroupWeight::expand(at::Tensor& out, int64_t first, int64_t last) con
   const kernels::PackedGroups view = packed_view(parts_);
   const kernels::Element element = element_of(out);
   auto* to = static_cast<char*>(out.mutable_data_ptr());
+  if (!out.is_cpu())
+    return kernels::dequantise_packed_groups_on_device(view, element, to, first, last,
+                                                       stream_of(out));
   const int64_t row_bytes = inputs() * static_cast<int64_t>(out.element_size());
   const int64_t share = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, inputs()));
   at::parallel_for(first, last, share, [&](int64_t from, int64_t until) {

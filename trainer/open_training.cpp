@@ -173,6 +173,7 @@ Json training_model_config(const RunConfig& config, const ModelFolder& folder) {
 }
 
 OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder) {
+  check_quantised_folder(config, folder);
   OpenedTraining opened;
   Publication& publication = opened.publication;
   publication.base = folder;

@@ -61,6 +61,7 @@ void find_largest_batch(const BatchStream& batches, const RunPlan& plan, RunSize
 
 RunSizes sizes_before_loading(const RunConfig& config, const ModelFolder& folder,
                               const BatchStream& batches, const RunPlan& plan) {
+  check_quantised_folder(config, folder);
   RunSizes sizes;
   sizes.shape =
       read_decoder_config(training_model_config(config, folder), folder.path + "/config.json");

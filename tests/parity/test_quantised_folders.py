@@ -1,5 +1,6 @@
 """Folders that others quantised give the logits of a dense folder holding the numbers they decode to, bit for bit."""
 
+import copy
 import json
 import shutil
 
@@ -32,6 +33,7 @@ FOLDERS = {
     "ct-asymmetric": ("ct", dict(bits=4, group=32, symmetric=False)),
     "ct-channel": ("ct", dict(bits=4, group=-1, scale_type=torch.float32)),
     "ct-act-order": ("ct", dict(bits=4, group=32, scattered=True)),
+    "ct-3": ("ct", dict(bits=3, group=32, symmetric=False)),
     "ct-8": ("ct", dict(bits=8, group=-1, symmetric=False)),
 }
 
@@ -103,6 +105,27 @@ def test_a_packed_folder_is_the_dense_one(name, trainer, model, tmp_path):
             assert ours[key].equal(wanted[key]), (dtype, key)
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_the_packing_is_that_of_compressed_tensors(bits, symmetric):
+    pytest.importorskip("compressed_tensors")
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+    from compressed_tensors.quantization import QuantizationArgs
+    from compressed_tensors.quantization.lifecycle.forward import dequantize
+    for outputs, inputs, group in ((40, 96, 32), (17, 75, 75), (64, 256, 128)):
+        for scale_type in (torch.float16, torch.bfloat16):
+            draw = torch.Generator().manual_seed(bits)
+            codes, zeros, scales, _, numbers = packed.grid(outputs, inputs, bits, group, symmetric, False, scale_type, draw)
+            middle = 2 ** (bits - 1)
+            signed, signed_zeros = (codes - middle).to(torch.int8), (zeros - middle).to(torch.int8)
+            tensors = packed.compressed_tensors("m", codes, zeros, scales, None, bits, symmetric, False)
+            assert tensors["m.weight_packed"].equal(pack_to_int32(signed, bits))
+            if not symmetric:
+                assert tensors["m.weight_zero_point"].equal(pack_to_int32(signed_zeros, bits, packed_dim=0))
+            args = QuantizationArgs(num_bits=bits, symmetric=symmetric, strategy="group", group_size=group)
+            assert dequantize(signed, scales, signed_zeros, args).equal(numbers)
+
+
 DAMAGES = {
     "missing scales": lambda t, m: t.pop(f"{m}.scales"),
     "narrow zeros": lambda t, m: t.update({f"{m}.qzeros": t[f"{m}.qzeros"][:, :-1].contiguous()}),
@@ -147,8 +170,10 @@ def decoded_by_bitsandbytes(model):
     numbers = {}
     for name, module in model.named_modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
-            state = module.weight.quant_state
-            numbers[name + ".weight"] = bitsandbytes.functional.dequantize_4bit(module.weight.data, state).float()
+            state = copy.copy(module.weight.quant_state)
+            shape, state.shape = state.shape, torch.Size([1, state.shape.numel()])  # see in_one_row of test_quantise.py
+            flat = bitsandbytes.functional.dequantize_4bit(module.weight.data, state)
+            numbers[name + ".weight"] = flat.reshape(shape).float()
         elif isinstance(module, bitsandbytes.nn.Linear8bitLt):
             numbers[name + ".weight"] = torch.ops.bitsandbytes.int8_vectorwise_dequant(
                 module.weight.data, module.weight.SCB)
@@ -189,3 +214,73 @@ def test_a_base_quantised_while_loading_is_the_folder_of_bitsandbytes(bits, trai
     aliased = logits(trainer, model, tmp_path, f"load_in_{bits}bit=true")
     assert aliased["logits.0"].equal(ours["logits.0"])
     assert not logits(trainer, model, tmp_path)["logits.0"].equal(ours["logits.0"])
+
+
+def test_a_quantised_folder_answers_and_is_measured(trainer, model, tmp_path):
+    quantised, dense = write_pair(model, tmp_path, "gptq", bits=4, group=32, symmetric=False)
+    (tmp_path / "text.txt").write_text(models.text(80))
+    results = []
+    for folder in (quantised, dense):
+        answer = trainer.json("generate", "--model_name_or_path", folder, "--prompt", "bana", "--max_new_tokens", 12,
+                              "--do_sample", "false", "--dtype", "float32")
+        chat = trainer.run("chat", "--model_name_or_path", folder, "--template", "qwen", "--max_new_tokens", 8,
+                           "--do_sample", "false", "--dtype", "float32", text="bana\n")
+        measured = trainer.json("eval", "--model_name_or_path", folder, "--text_file", tmp_path / "text.txt",
+                                "--eval_window", 64, "--eval_stride", 32, "--dtype", "float32")
+        results.append((answer["ids"], chat.stdout, measured["loss"]))
+    assert results[0][0] == results[1][0]
+    assert results[0][1] == results[1][1]
+    assert results[0][2] == pytest.approx(results[1][2], rel=1e-6)
+
+
+REFUSED = {
+    "finetuning_type": ["finetuning_type=full"], "freeze": ["finetuning_type=freeze"], "resize_vocab": ["resize_vocab=true"],
+    "pissa_init": ["pissa_init=true"], "train_from_scratch": ["train_from_scratch=true"], "fp8": ["fp8=true"],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_quantised_folder_cannot_do_is_refused_by_both_names(name, trainer, model, tmp_path):
+    quantised, _ = write_pair(model, tmp_path, "gptq", bits=4, group=32)
+    (tmp_path / "rows.json").write_text(json.dumps([{"instruction": "bana", "output": "tisa"}] * 4))
+    done = trainer.run("train", "--model_name_or_path", quantised, "--stage", "sft", "--dataset", tmp_path / "rows.json",
+                       "--template", "qwen", "--output_dir", tmp_path / "out", "--max_steps", 1, *REFUSED[name], succeed=False)
+    assert done.returncode == 78, done.stderr
+    assert REFUSED[name][0].split("=")[0] in done.stderr
+    if name not in ("resize_vocab", "fp8"):  # those two no base can do yet
+        assert "model_name_or_path" in done.stderr and "gptq:4" in done.stderr
+
+
+def test_two_adapters_do_not_go_onto_a_quantised_folder(trainer, model, tmp_path):
+    import peer_training
+    quantised, dense = write_pair(model, tmp_path, "awq", bits=4, group=32, symmetric=False)
+    adapters = [peer_training.write_adapter(dense, tmp_path / name, seed=i) for i, name in enumerate("ab")]
+    (tmp_path / "ids.json").write_text("[[1]]")
+    done = trainer.run("logits", "--model_name_or_path", quantised, "--adapter_name_or_path", ",".join(map(str, adapters)),
+                       "--token_ids", tmp_path / "ids.json", "--output", tmp_path / "out.safetensors", succeed=False)
+    assert done.returncode == 78 and "adapter_name_or_path" in done.stderr and "model_name_or_path" in done.stderr, done.stderr
+    one = [logits(trainer, folder, tmp_path, "--adapter_name_or_path", adapters[0], "--dtype", "float32")
+           for folder in (quantised, dense)]
+    assert all(one[0][key].equal(one[1][key]) for key in one[0])
+
+
+def test_bits_asked_of_a_folder_that_has_them_are_a_warning(trainer, model, tmp_path):
+    quantised, _ = write_pair(model, tmp_path, "gptq", bits=4, group=32)
+    (tmp_path / "ids.json").write_text("[[1, 2]]")
+    done = trainer.run("logits", "--model_name_or_path", quantised, "--token_ids", tmp_path / "ids.json", "--output",
+                       tmp_path / "out.safetensors", "quantization_bit=8")
+    assert "quantised already" in done.stderr
+
+
+@pytest.mark.parametrize("config", [
+    {"quant_method": "fp8"}, {"quant_method": "gptq", "checkpoint_format": "gptq_p"}, {"bits": 4}, [],
+    {"quant_method": "compressed-tensors", "format": "int-quantized", "config_groups": {}},
+    {"quant_method": "awq", "version": "gemv", "bits": 4}], ids=lambda c: str(c)[:40])
+def test_unknown_ways_of_quantising_are_refused(config, trainer, model, tmp_path):
+    quantised, _ = write_pair(model, tmp_path, "gptq", bits=4, group=32)
+    settings = json.loads((quantised / "config.json").read_text()) | {"quantization_config": config}
+    (quantised / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "ids.json").write_text("[[1]]")
+    done = trainer.run("logits", "--model_name_or_path", quantised, "--token_ids", tmp_path / "ids.json", "--output",
+                       tmp_path / "out.safetensors", succeed=False)
+    assert done.returncode == 65 and "quantization_config" in done.stderr, done.stderr

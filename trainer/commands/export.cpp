@@ -51,6 +51,7 @@ int run_export(const Invocation& invocation) {
     request.variant = each.wanted.variant;
     request.directory = each.directory;
     request.config = &config.exporting;
+    request.double_quantization = config.quantisation.double_quantization;
     each.wanted.format->write(source, request);
     const std::string path = written_path(each, source);
     written.push_back({{"format", each.wanted.folder_name()}, {"path", path}});

@@ -74,7 +74,7 @@ void add_texts(InputDirectory& files, const std::shared_ptr<const GgufParts>& pa
 }  // namespace
 
 std::shared_ptr<const InputDirectory> open_model_directory(const std::string& path) {
-  const bool is_file = fs::is_regular_file(path);
+  const bool is_file = fs::is_regular_file(path) && is_gguf_file(path);
   const fs::path parent = fs::path(path).parent_path();
   const std::string folder = !is_file ? path : parent.empty() ? "." : parent.string();
   auto files = std::make_shared<InputDirectory>(folder);

@@ -22,6 +22,7 @@ ExportSource open_export_source(const std::string& path, std::vector<PeftFolder>
     *slot.tensor = stored;
     return true;
   };
+  as_stored.stored_as = quantised_folder(source.folder.config, path + "/config.json");
   load_weights(source.model, *source.weights, as_stored, path);
   for (size_t i = 0; i < source.adapters.size(); ++i) {
     if (i > 0) {
@@ -39,6 +40,9 @@ Json published_config(const ExportSource& source) {
   config.erase("quantization_config");  // what is written is dense, or says itself how it is not
   if (config.contains("tie_word_embeddings") || !source.model.config.tied_head)
     config["tie_word_embeddings"] = source.model.config.tied_head;
+  if (config.contains("tie_word_embeddings") || !source.model.config.tied_head)
+    config["tie_word_embeddings"] = source.model.config.tied_head;
+  config.erase("quantization_config");  // what is exported is told anew
   return config;
 }
 

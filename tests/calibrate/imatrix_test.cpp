@@ -24,6 +24,13 @@ std::vector<int32_t> some_ids(int64_t count) {
   return ids;
 }
 
+ImatrixText pieces_of(int64_t tokens, std::optional<int32_t> bos = {}) {
+  ImatrixText text;
+  text.chunk_size = tokens;
+  text.bos = bos;
+  return text;
+}
+
 // The first block's q reads the normed embedding, which can be worked out by itself.
 at::Tensor first_inputs(const CausalLm& model, std::vector<int64_t> ids) {
   const at::NoGradGuard no_grad;
@@ -34,7 +41,7 @@ at::Tensor first_inputs(const CausalLm& model, std::vector<int64_t> ids) {
 TEST(Imatrix, SumsTheSquaresOfWhatEachLinearIsGiven) {
   CausalLm model = imatrix_model();
   const std::vector<int32_t> ids = some_ids(19);
-  const ImportanceMatrix matrix = compute_imatrix(model, ids, {.chunk_size = 8}, {});
+  const ImportanceMatrix matrix = compute_imatrix(model, ids, pieces_of(8), {});
   EXPECT_EQ(matrix.chunks, 2u);  // three tokens are left out
   EXPECT_EQ(matrix.weights.size(), 7 * model.blocks.size());
   const at::Tensor inputs = first_inputs(model, {ids.begin(), ids.begin() + 16});
@@ -49,7 +56,7 @@ TEST(Imatrix, SumsTheSquaresOfWhatEachLinearIsGiven) {
 TEST(Imatrix, APieceBeginsWithTheMarkOfABeginning) {
   CausalLm model = imatrix_model();
   const std::vector<int32_t> ids = some_ids(16);
-  const ImportanceMatrix matrix = compute_imatrix(model, ids, {.chunk_size = 8, .bos = 1}, {});
+  const ImportanceMatrix matrix = compute_imatrix(model, ids, pieces_of(8, 1), {});
   std::vector<int64_t> marked(ids.begin(), ids.end());
   marked[0] = marked[8] = 1;
   const at::Tensor inputs = first_inputs(model, marked);

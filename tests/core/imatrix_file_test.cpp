@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <cerrno>
+#include <cmath>
 
 #include "tests/core/faulty_io.h"
 #include "tests/core/gguf_bytes.h"

@@ -17,6 +17,35 @@ class Opaque(ctypes.Structure):
     _fields_ = [("bytes", ctypes.c_uint8 * 1024)]
 
 
+# Of the pinned release, in numbers of 32 bits: flash attention, the evaluation callback, types of the cache.
+FLASH_ATTENTION, CALLBACK, CACHE_TYPES = 13, 22, (26, 27)
+
+
+class GraphTensor(ctypes.Structure):
+    """What a callback is shown."""
+
+
+GraphTensor._fields_ = [
+    ("type", ctypes.c_int), ("buffer", ctypes.c_void_p), ("ne", ctypes.c_int64 * 4), ("nb", ctypes.c_size_t * 4),
+    ("op", ctypes.c_int), ("op_params", ctypes.c_int32 * 16), ("flags", ctypes.c_int32),
+    ("src", ctypes.POINTER(GraphTensor) * 10), ("view_src", ctypes.c_void_p), ("view_offs", ctypes.c_size_t),
+    ("data", ctypes.c_void_p), ("name", ctypes.c_char * 64)]
+Watch = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.POINTER(GraphTensor), ctypes.c_bool, ctypes.c_void_p)
+
+
+def exact_context(watch=None):
+    """Parameters of a context whose cache is float32: what is left are the engine's products."""
+    parameters = library.llama_context_default_params()
+    numbers = ctypes.cast(ctypes.pointer(parameters), ctypes.POINTER(ctypes.c_int32))
+    assert (numbers[FLASH_ATTENTION], *(numbers[i] for i in CACHE_TYPES)) == (-1, 1, 1), "another release"
+    numbers[FLASH_ATTENTION] = 0
+    for place in CACHE_TYPES:
+        numbers[place] = 0
+    if watch is not None:
+        ctypes.cast(numbers, ctypes.POINTER(ctypes.c_void_p))[CALLBACK // 2] = ctypes.cast(watch, ctypes.c_void_p).value
+    return parameters
+
+
 class TokenBatch(ctypes.Structure):
     _fields_ = [("count", ctypes.c_int32), ("token", ctypes.POINTER(ctypes.c_int32)), ("embedding", ctypes.c_void_p),
                 ("position", ctypes.POINTER(ctypes.c_int32)), ("sequences", ctypes.POINTER(ctypes.c_int32)),
@@ -40,6 +69,7 @@ def load_library():
         ("ggml_quantize_init", None, integer),
         ("ggml_quantize_chunk", ctypes.c_size_t, integer, pointer, pointer, ctypes.c_int64, ctypes.c_int64,
          ctypes.c_int64, pointer),
+        ("ggml_op_desc", ctypes.c_char_p, ctypes.POINTER(GraphTensor)),
         ("ggml_row_size", ctypes.c_size_t, integer, ctypes.c_int64),
     ]:
         function = getattr(library, name)
@@ -83,9 +113,30 @@ class Engine:
         assert count >= 0
         return list(ids[:count])
 
-    def logits(self, ids, adapter=None):
+    def inputs_of_linears(self, ids):
+        """{"blk.0.attn_q.weight": float32 [tokens, columns]} of one sequence."""
+        seen = {}
+
+        def look(tensor, asks, _):
+            result = tensor.contents
+            if not library.ggml_op_desc(tensor) == b"MUL_MAT":
+                return False
+            weight, inputs = result.src[0].contents, result.src[1].contents
+            name = weight.name.decode()
+            if not (name.startswith("blk.") and name.endswith(".weight")):
+                return False
+            if not asks:
+                columns, rows = inputs.ne[0], inputs.ne[1]
+                values = ctypes.cast(inputs.data, ctypes.POINTER(ctypes.c_float))
+                seen[name] = np.ctypeslib.as_array(values, (rows, columns)).copy()
+            return True
+
+        self.logits(ids, watch=Watch(look))
+        return seen
+
+    def logits(self, ids, adapter=None, watch=None):
         """[len, vocabulary] of one sequence."""
-        context = library.llama_init_from_model(self.model, library.llama_context_default_params())
+        context = library.llama_init_from_model(self.model, exact_context(watch))
         assert context
         if adapter is not None:
             loaded = library.llama_adapter_lora_init(self.model, str(adapter).encode())

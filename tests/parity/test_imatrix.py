@@ -1,12 +1,15 @@
 """Importance matrices against the squares of what transformers' linears are given."""
 
+import json
+
 import gguf
+import llama_engine
 import numpy as np
 import pytest
 import torch
 
 import models
-from test_gguf import BLOCKS, export
+from test_gguf import OWN, export
 
 CHUNK = 512
 
@@ -42,8 +45,8 @@ def test_sums_are_those_of_the_linears_inputs(trainer, model_folder, tmp_path, n
     trainer.run("imatrix", "--model_name_or_path", folder, "--text_file", tmp_path / "text.txt", "--output",
                 tmp_path / "m.gguf", "--dtype", "float32")
     ids = trainer.run("tokenize", "--model_name_or_path", folder,
-                      text=__import__("json").dumps((tmp_path / "text.txt").read_text()) + "\n").stdout
-    ids = __import__("json").loads(ids)
+                      text=json.dumps((tmp_path / "text.txt").read_text()) + "\n").stdout
+    ids = json.loads(ids)
     reader = gguf.GGUFReader(tmp_path / "m.gguf")
     chunk = int(reader.fields["imatrix.chunk_size"].contents())
     assert chunk == min(CHUNK, 256)  # these models see 256 tokens
@@ -60,16 +63,33 @@ def test_sums_are_those_of_the_linears_inputs(trainer, model_folder, tmp_path, n
         np.testing.assert_allclose(tensors[ours + ".in_sum2"], wanted.numpy(), rtol=1e-4, atol=1e-6, err_msg=ours)
 
 
+def test_sums_are_those_the_engine_would_collect(trainer, model_folder, tmp_path):
+    folder = model_folder("llama")
+    (path,) = export(trainer, folder, tmp_path, "gguf:f32")
+    (tmp_path / "text.txt").write_text(models.text(700))
+    trainer.run("imatrix", "--model_name_or_path", path, "--text_file", tmp_path / "text.txt", "--output",
+                tmp_path / "m.gguf")
+    engine = llama_engine.Engine(path)
+    ids = engine.tokenize((tmp_path / "text.txt").read_text())
+    sums = {}
+    for first in range(0, len(ids) - 255, 256):
+        for name, inputs in engine.inputs_of_linears(ids[first : first + 256]).items():
+            sums[name] = sums.get(name, 0) + (inputs.astype(np.float64) ** 2).sum(0)
+    engine.close()
+    tensors = {tensor.name: np.array(tensor.data).reshape(-1) for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors}
+    assert len(sums) == len(tensors) // 2
+    for name, wanted in sums.items():
+        np.testing.assert_allclose(tensors[name + ".in_sum2"], wanted, rtol=1e-4, err_msg=name)
+
+
 def test_it_changes_what_is_quantised_as_in_the_engine(trainer, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
-    models.write_model(BLOCKS["qwen3-blocks"], folder)
+    models.write_model(OWN["qwen3-blocks"], folder)
     (tmp_path / "text.txt").write_text(models.text(900))
     for form in ("m.gguf", "m.dat"):
         trainer.run("imatrix", "--model_name_or_path", folder, "--text_file", tmp_path / "text.txt", "--output",
                     tmp_path / form, "--dtype", "float32")
-    import llama_engine
-
     sums = {tensor.name: np.array(tensor.data).reshape(-1) for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors}
     (plain,) = export(trainer, folder, tmp_path / "plain", "gguf:q4_0")
     for form in ("m.gguf", "m.dat"):

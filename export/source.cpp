@@ -37,9 +37,6 @@ ExportSource open_export_source(const std::string& path, std::vector<PeftFolder>
 
 Json published_config(const ExportSource& source) {
   Json config = source.folder.config;
-  config.erase("quantization_config");  // what is written is dense, or says itself how it is not
-  if (config.contains("tie_word_embeddings") || !source.model.config.tied_head)
-    config["tie_word_embeddings"] = source.model.config.tied_head;
   if (config.contains("tie_word_embeddings") || !source.model.config.tied_head)
     config["tie_word_embeddings"] = source.model.config.tied_head;
   config.erase("quantization_config");  // what is exported is told anew

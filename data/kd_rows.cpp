@@ -53,6 +53,21 @@ void check_tokenizer(const KdCache& cache, const TextCoder& coder) {
          "...); its ids would mean other tokens. Write a cache for this model: trainer kd-cache");
 }
 
+/// Only guesses are stored one by one; what is left over is known at some temperatures.
+void check_temperature(const KdConfig& kd, const KdCache& cache) {
+  const std::vector<double>& known = cache.meta().temperatures;
+  if (kd.kd_loss != "exact" ||
+      std::find(known.begin(), known.end(), kd.kd_temperature) != known.end())
+    return;
+  std::string list;
+  for (const double temperature : known) list += concat(list.empty() ? "" : ", ", temperature);
+  fail(ExitCode::configuration, "kd_loss = exact and kd_temperature = ", kd.kd_temperature, ": ",
+       cache.folder(), " holds what the guesses leave over at ",
+       list.empty() ? "no temperature" : "temperature " + list,
+       "; allowed are those (kd_temperatures when the cache is written), or kd_loss: candidates, a "
+       "or b");
+}
+
 PreparedData data_of_cache(const RunConfig& config, const KdCache& cache) {
   if (!config.data.eval_dataset.empty() || config.data.val_size > 0)
     fail(ExitCode::configuration, config.data.val_size > 0 ? "val_size" : "eval_dataset",
@@ -129,10 +144,12 @@ std::map<std::string, std::string> kd_data_settings(const RunConfig& config,
   return settings;
 }
 
-PreparedData prepare_taught_data(const RunConfig& config, const TextCoder& coder,
-                                 const ChatTemplate& layout, const DataHooks& hooks) {
+PreparedData prepare_run_data(const RunConfig& config, const TextCoder& coder,
+                              const ChatTemplate& layout, const DataHooks& hooks) {
+  if (!config.kd.kd_cache) return prepare_data(config, coder, layout, hooks);
   const auto cache = KdCache::open(*config.kd.kd_cache, hooks);
   check_tokenizer(*cache, coder);
+  check_temperature(config.kd, *cache);
   const bool own_rows = config.data.dataset.empty();
   PreparedData data =
       own_rows ? data_of_cache(config, *cache) : prepare_data(config, coder, layout, hooks);
@@ -143,6 +160,15 @@ PreparedData prepare_taught_data(const RunConfig& config, const TextCoder& coder
   data.report.train_fingerprint =
       to_hex(sha256(as_bytes(data.train->fingerprint() + cache->fingerprint())));
   return data;
+}
+
+void check_teacher_ids(const RowStore& rows, int64_t vocabulary) {
+  if (rows.teacher() == nullptr) return;
+  const KdCache& cache = rows.teacher()->cache();
+  if (cache.largest_id() >= vocabulary)
+    fail(ExitCode::configuration, "kd_cache: ", cache.folder(), ": names token ",
+         cache.largest_id(), "; the model's vocabulary holds 0 to ", vocabulary - 1,
+         ". Write a cache for this model: trainer kd-cache with its model_name_or_path");
 }
 
 }  // namespace isogrid

@@ -34,9 +34,13 @@ std::shared_ptr<const RowStore> taught(const RowStore& rows,
 std::map<std::string, std::string> kd_data_settings(const RunConfig& config,
                                                     const ChatTemplate& layout);
 
-/// The data of a run with `kd_cache`: the rows of `dataset` with their teacher, or, where no
-/// dataset is named, the cache's own documents, the held-out ones to evaluate on.
-PreparedData prepare_taught_data(const RunConfig& config, const TextCoder& coder,
-                                 const ChatTemplate& layout, const DataHooks& hooks = {});
+/// The data of a run. With `kd_cache`: the rows of `dataset` with their teacher, or, where no
+/// dataset is named, the cache's own documents, the held-out ones to evaluate on. A cache made with
+/// another tokenizer, or without what kd_loss needs, is refused (78).
+PreparedData prepare_run_data(const RunConfig& config, const TextCoder& coder,
+                              const ChatTemplate& layout, const DataHooks& hooks = {});
+
+/// Refuses (78) a teacher that names tokens a model of this vocabulary does not have.
+void check_teacher_ids(const RowStore& rows, int64_t vocabulary);
 
 }  // namespace isogrid

@@ -70,7 +70,11 @@ const std::set<std::string, std::less<>>& free_keys() {
                                                        "do_train",
                                                        "model_name_or_path",
                                                        "dataset",
-                                                       "eval_dataset"};
+                                                       "eval_dataset",
+                                                       "kd_cache",
+                                                       "kd_teacher",
+                                                       "kd_batch_size",
+                                                       "kd_shard_size"};
   return keys;
 }
 

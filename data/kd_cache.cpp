@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 #include "core/error.h"
 #include "core/finite_scan.h"
@@ -80,6 +81,14 @@ std::string sha256_of(const FileDescriptor& descriptor, const std::string& name,
 }
 
 }  // namespace
+
+bool is_kd_cache(const std::string& folder) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored)) return false;
+  const InputDirectory files(folder);
+  if (!files.has(kKdMetaName) || !files.has(kKdDocumentsName)) return false;
+  return files.read(kKdMetaName, kKdMostSmallFile).find(kKdFormatName) != std::string::npos;
+}
 
 std::shared_ptr<const KdCache> KdCache::open(const std::string& folder, const DataHooks& hooks) {
   const std::shared_ptr<KdCache> cache(new KdCache(folder));
@@ -226,7 +235,11 @@ void KdCache::open_shards(const DataHooks& hooks) {
     hooks.check_stop();
     shards_.push_back(open_shard(files, number));
     check_values(shards_.back(), seen);
-    hooks.show("checking the teacher's cache", number + 1, meta_.shards());
+    const auto width = static_cast<int64_t>(meta_.bytes_per_label());
+    hooks.show(
+        "checking the teacher's cache",
+        static_cast<int64_t>(first_label_[static_cast<size_t>(meta_.end_document(number))]) * width,
+        meta_.label_tokens * width);
   }
 }
 

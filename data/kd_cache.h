@@ -12,6 +12,9 @@
 
 namespace isogrid {
 
+/// Whether a folder says it is a cache of ours, whole or not.
+bool is_kd_cache(const std::string& folder);
+
 /// What a teacher held likely in every document it read, mapped from a folder. Documents are found
 /// by their tokens and labels, so that rows find theirs however they are ordered, split or packed.
 class KdCache {

@@ -14,7 +14,6 @@ namespace isogrid {
 namespace {
 
 constexpr int64_t kKdFormatVersion = 1;
-constexpr const char* kKdFormatName = "isogrid_kd_cache";
 
 std::string hex_digest(const JsonFields& fields, const char* key) {
   const std::string text = fields.string(key);

@@ -21,6 +21,7 @@ namespace isogrid {
 //                                  tensors below
 //   MANIFEST.json                  sizes and hashes; written last, so without it the cache is not
 //                                  whole
+inline constexpr const char* kKdFormatName = "isogrid_kd_cache";
 inline constexpr const char* kKdMetaName = "meta.json";
 inline constexpr const char* kKdDocumentsName = "documents.rows";
 std::string kd_shard_name(int64_t shard);

@@ -1,8 +1,14 @@
 #include "trainer/loss/distillation.h"
 
+#include <ATen/Context.h>
+
+#include <ATen/ops/eye.h>
 #include <ATen/ops/full_like.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/stack.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 

@@ -1,9 +1,7 @@
 #pragma once
-#include <ATen/ops/arange.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/logsumexp.h>
-#include <ATen/ops/randint.h>
-#include <ATen/ops/randn.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/topk.h>
 
 #include <limits>

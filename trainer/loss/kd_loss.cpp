@@ -1,13 +1,10 @@
 #include "trainer/loss/kd_loss.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
-#include <ATen/ops/gather.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/logaddexp.h>
 #include <ATen/ops/logsumexp.h>
@@ -155,7 +152,7 @@ class WholeLogitsLoss final : public LogitsLoss {
       const at::Tensor norm = work.columns.select(1, 0) - plain.log_probs.select(1, 0);
       work.losses = work.losses + hard_losses(work, norm);
       d_columns = d_columns + plain.log_probs.exp() * hard_weights(work).unsqueeze(1) -
-                  work.teacher.ids.eq(work.label) * parts_.labels;
+                  work.teacher.ids.eq(work.label).to(d_columns.scalar_type()) * parts_.labels;
       d_columns.select(1, 0).sub_(work.first);
       const at::Tensor of_hard = plain.log_rest.exp() * hard_weights(work);
       if (t == 1)

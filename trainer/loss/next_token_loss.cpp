@@ -1,7 +1,6 @@
 #include "trainer/loss/next_token_loss.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/gather.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/mm.h>

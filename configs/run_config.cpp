@@ -46,7 +46,7 @@ const std::vector<GroupInfo>& config_groups() {
       {Group::exporting, "Export", true},
       {Group::qat, "Quantisation-aware training", false},
       {Group::lut, "Look-up-table layers", false},
-      {Group::kd, "Distillation", false},
+      {Group::kd, "Distillation", true},
       {Group::optimizer_family, "Other families of optimizers", false},
   };
   return groups;

@@ -8,13 +8,14 @@
 #include "core/io.h"
 #include "core/json.h"
 #include "core/log.h"
-#include "data/rows.h"
+#include "data/kd_rows.h"
 #include "data/tokenizer/tokenizer.h"
 #include "models/score.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/data_coding.h"
 #include "trainer/evaluate.h"
+#include "trainer/loss/distillation.h"
 #include "trainer/open_model.h"
 #include "trainer/run_directory/stop_signal.h"
 #include "trainer/terminal.h"
@@ -83,7 +84,7 @@ int eval_text(const Invocation& invocation) {
 PreparedData prepared_rows(const RunConfig& config) {
   const DataCoding coding = open_data_coding(config);
   DataProgress progress(config);
-  return prepare_data(config, coding.coder, *coding.layout, progress.hooks());
+  return prepare_run_data(config, coding.coder, *coding.layout, progress.hooks());
 }
 
 /// The rows a run with this config evaluates on; without any, those it trains on.
@@ -99,31 +100,38 @@ int eval_rows(const Invocation& invocation) {
   const OpenedModel opened = open_model(config);
   const StopSignal signals;
   const auto start = Clock::now();
-  double sum = 0;
-  int64_t tokens = 0;
+  EvaluationMeans means;
+  const auto kd =
+      config.kd.kd_cache ? std::optional(distillation_of(config.kd).settings) : std::nullopt;
   Json each = Json::object();
   for (const EvalRows& rows : rows_to_measure(data)) {
     ProgressLine line("scoring", rows.rows->rows());
     const auto result =
-        evaluate(opened.model, rows.rows, config.training.per_device_eval_batch_size,
+        evaluate(opened.model, rows.rows, config.training.per_device_eval_batch_size, kd,
                  StopSignal::requested, [&](int64_t done, int64_t) { line.show(done); });
     if (!result) return static_cast<int>(ExitCode::stopped_early);
-    sum += result->loss * static_cast<double>(result->label_tokens);
-    tokens += result->label_tokens;
+    means.add(*result);
     if (!rows.name.empty())
       each[rows.name] = {{"loss", result->loss}, {"perplexity", std::exp(result->loss)}};
   }
   const double seconds = seconds_since(start);
-  const double loss = sum / static_cast<double>(std::max<int64_t>(1, tokens));
+  const Evaluation mean = means.result();
   std::string how;
+  if (mean.divergence)
+    how += concat("kd loss     ", *mean.divergence, "\nagreement   ", *mean.agreement,
+                  " of the teacher's first guesses\n");
   for (const auto& [name, figures] : each.items())
     how += concat("  ", name, ": loss ", figures["loss"].get<double>(), "\n");
   if (invocation.options.json) {
-    Json result = score_json(loss, tokens, seconds);
+    Json result = score_json(mean.loss, mean.label_tokens, seconds);
+    if (mean.divergence) {
+      result["kd_loss"] = *mean.divergence;
+      result["top1_agreement"] = *mean.agreement;
+    }
     if (!each.empty()) result["datasets"] = each;
     std::fputs(dump_json(result).c_str(), stdout);
   } else {
-    print_score(loss, tokens, seconds, how);
+    print_score(mean.loss, mean.label_tokens, seconds, how);
   }
   return 0;
 }
@@ -134,7 +142,7 @@ int run_eval(const Invocation& invocation) {
   const RunConfig& config = invocation.config;
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   if (invocation.options.text_file) return eval_text(invocation);
-  if (config.data.dataset.empty() && config.data.eval_dataset.empty())
+  if (config.data.dataset.empty() && config.data.eval_dataset.empty() && !config.kd.kd_cache)
     fail(ExitCode::usage,
          "eval needs something to measure: --text_file FILE, or eval_dataset or "
          "dataset in the config");

@@ -10,7 +10,8 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/phase.h"
-#include "data/rows.h"
+#include "data/kd_rows.h"
+#include "models/registry.h"
 #include "trainer/buffer_cache.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
@@ -28,10 +29,33 @@
 namespace isogrid {
 namespace {
 
-void check_trainable(const RunConfig& config) {
-  if (config.data.dataset.empty())
+/// Settings of a distillation do nothing without a teacher.
+void check_distillation(const RunConfig& config) {
+  const KdConfig& kd = config.kd;
+  if (!kd.kd_cache) {
+    for (const auto& [key, place] : config.places)
+      if (key.starts_with("kd_"))
+        fail(ExitCode::configuration, place, ": ", key,
+             ": has no effect without kd_cache; give the folder trainer kd-cache wrote, or leave "
+             "it out");
+    return;
+  }
+  if (kd.kd_weight + kd.kd_ce_weight + kd.kd_hard_top1 + kd.kd_hard_top1_end.value_or(0) +
+          kd.kd_hard_full ==
+      0)
     fail(ExitCode::configuration,
-         "dataset: is missing; name datasets of dataset_info.json, or files");
+         "kd_weight, kd_ce_weight, kd_hard_top1 and kd_hard_full are 0: there is nothing to learn");
+  if (config.training.label_smoothing_factor > 0)
+    fail(ExitCode::configuration,
+         "label_smoothing_factor = ", config.training.label_smoothing_factor,
+         " and kd_cache: the teacher's own distribution is the target; leave one out");
+}
+
+void check_trainable(const RunConfig& config) {
+  if (config.data.dataset.empty() && !config.kd.kd_cache)
+    fail(ExitCode::configuration,
+         "dataset: is missing; name datasets of dataset_info.json, or files, or a kd_cache");
+  check_distillation(config);
 }
 
 /// The checkpoint to go on from: the one named, else the newest of this folder.
@@ -169,13 +193,15 @@ PreparedData prepare_rows(const RunConfig& config, const Day& today) {
   DataProgress progress(config);
   DataHooks hooks = progress.hooks();
   hooks.today = today;
-  return prepare_data(config, coding.coder, *coding.layout, hooks);
+  return prepare_run_data(config, coding.coder, *coding.layout, hooks);
 }
 
 PreparedRun prepare_run(const RunConfig& config, ModelFolder folder, const Day& today) {
   PreparedRun prepared;
   prepared.folder = std::move(folder);
   prepared.data = prepare_rows(config, today);
+  check_teacher_ids(*prepared.data.train,
+                    read_decoder_config(prepared.folder.config, prepared.folder.path).vocabulary);
   prepared.batches = std::make_unique<BatchStream>(prepared.data.train, make_batch_plan(config));
   prepared.plan =
       make_run_plan(config, prepared.batches->steps_per_epoch(), !prepared.data.eval.empty());

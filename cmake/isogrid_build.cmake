@@ -51,6 +51,32 @@ function(isogrid_library name)
   target_link_libraries(isogrid_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} isogrid::warnings)
 endfunction()
 
+# Sources compiled for one instruction set, in the namespace that ISOGRID_ISA names, and put into a library.
+# -ffast-math is not used: NaN and infinity keep their meaning. Sums may be reassociated by us only.
+set(ISOGRID_AVX2_FLAGS -mavx2 -mfma -mf16c)
+set(ISOGRID_AVX512_FLAGS ${ISOGRID_AVX2_FLAGS} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
+function(isogrid_cpu_variant library isa)
+  cmake_parse_arguments(ARG "" "" "SOURCES;FLAGS" ${ARGN})
+  add_library(isogrid_${library}_${isa} OBJECT ${ARG_SOURCES})
+  target_include_directories(isogrid_${library}_${isa} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(isogrid_${library}_${isa} PRIVATE ISOGRID_ISA=${isa})
+  target_compile_options(isogrid_${library}_${isa} PRIVATE
+    -O3 -fno-math-errno -fno-trapping-math -Wno-psabi ${ARG_FLAGS}
+    # GCC's own header of AVX-512 warns of its undefined registers.
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+  target_link_libraries(isogrid_${library}_${isa} PRIVATE isogrid::warnings)
+  target_sources(isogrid_${library} PRIVATE $<TARGET_OBJECTS:isogrid_${library}_${isa}>)
+endfunction()
+
+# isogrid_cpu_variants(kernels a_cpu.cpp b_cpu.cpp): every set that is chosen from at run time.
+function(isogrid_cpu_variants library)
+  isogrid_cpu_variant(${library} baseline SOURCES ${ARGN})
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    isogrid_cpu_variant(${library} avx2 SOURCES ${ARGN} FLAGS ${ISOGRID_AVX2_FLAGS})
+    isogrid_cpu_variant(${library} avx512 SOURCES ${ARGN} FLAGS ${ISOGRID_AVX512_FLAGS})
+  endif()
+endfunction()
+
 # isogrid_test(core SOURCES error_test.cpp LIBS isogrid::core): one program per folder, because
 # loading LibTorch costs 0.4 s per process.
 function(isogrid_test name)

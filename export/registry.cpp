@@ -3,8 +3,20 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "export/gguf_mix.h"
+#include "quant/grids/codecs.h"
 
 namespace isogrid {
+namespace {
+
+std::vector<std::string_view> gguf_variants() {
+  std::vector<std::string_view> variants;
+  for (const GgufMix& mix : gguf_mixes())
+    if (grids::find_codecs(gguf_type(mix.base)) != nullptr) variants.push_back(mix.variant);
+  return variants;
+}
+
+}  // namespace
 
 std::span<const ExportFormat> export_formats() {
   static const ExportFormat table[] = {
@@ -12,6 +24,8 @@ std::span<const ExportFormat> export_formats() {
        {"", "float32", "bfloat16", "float16"},
        "a Hugging Face folder, adapters merged, in the stored types or the one named",
        write_hf},
+      {"gguf", gguf_variants(), "one file for llama.cpp and all that is built on it", write_gguf,
+       gguf_file_name},
       {"adapter", {""}, "the adapter alone, in PEFT's form", write_adapter},
   };
   return table;

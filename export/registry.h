@@ -23,6 +23,8 @@ struct ExportFormat {
   std::vector<std::string_view> variants;  // what may stand after the colon; "" where nothing may
   std::string_view summary;
   void (*write)(ExportSource& source, const ExportRequest& request);
+  /// The name of its file, where it is one file in export_dir and not a folder of its own.
+  std::string (*file_name)(const ExportSource& source, const std::string& variant) = nullptr;
 };
 
 std::span<const ExportFormat> export_formats();
@@ -36,6 +38,10 @@ struct WantedExport {
 WantedExport wanted_export(const std::string& text);
 
 void write_hf(ExportSource& source, const ExportRequest& request);
+void write_gguf(ExportSource& source, const ExportRequest& request);
+std::string gguf_file_name(const ExportSource& source, const std::string& variant);
+/// The same under a name of the caller's.
+void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path);
 void write_adapter(ExportSource& source, const ExportRequest& request);
 
 }  // namespace isogrid

@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "core/format.h"
-#include "models/score.h"
+#include "trainer/loss/next_token_loss.h"
 
 namespace isogrid {
 namespace {
@@ -29,11 +29,12 @@ int64_t backward_row(const DecoderConfig& shape) {
   return std::max(4 * shape.intermediate + 2 * shape.hidden, 5 * q + 4 * kv + 2 * shape.hidden);
 }
 
-/// The chunk of logits, with a float32 copy.
+/// The chunk of logits, which become their own gradient, and the head's gradient before it is
+/// added.
 int64_t logits_workspace(const RunSizes& sizes) {
-  const int64_t rows = std::min(head_rows_per_chunk(sizes.shape.vocabulary),
+  const int64_t rows = std::min(loss_rows_per_chunk(sizes.shape.vocabulary, sizes.trains_head),
                                 std::max<int64_t>(1, sizes.largest_batch_labels));
-  int64_t bytes = rows * sizes.shape.vocabulary * (sizes.compute_bytes + 4);
+  int64_t bytes = rows * sizes.shape.vocabulary * sizes.compute_bytes;
   if (sizes.trains_head) bytes += sizes.head_parameters * sizes.compute_bytes;
   return bytes;
 }

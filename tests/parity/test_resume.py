@@ -157,18 +157,14 @@ def disturb(job, number, draw):
     return process.wait()
 
 
-def run_disturbed(job, number, seed, least):
-    """At least `least` interruptions, then to the end; hands back the exit codes."""
+def run_disturbed(job, number, seed, most):
+    """At most so many interruptions, then to the end; hands back the exit codes."""
     draw, codes = random.Random(seed), []
-    for _ in range(10 * least):
+    while len(codes) < most and 0 not in codes:
         codes.append(disturb(job, number, draw))
-        if codes[-1] == 0:
-            break
         if (job.output / "run.json").exists():
             assert_promises_kept(job)
-        if len(codes) >= least:
-            job.finish()
-            break
+    job.finish()
     return codes
 
 
@@ -184,7 +180,7 @@ def assert_promises_kept(job):
 @pytest.mark.parametrize("variant", ["lora"] + [pytest.param(name, marks=SLOW) for name in VARIANTS if name != "lora"])
 def test_killed_again_and_again(trainer, world, undisturbed, tmp_path, variant):
     job = Job(trainer, world, tmp_path / "run", **VARIANTS[variant])
-    codes = run_disturbed(job, signal.SIGKILL, seed=variant, least=8)
+    codes = run_disturbed(job, signal.SIGKILL, seed=variant, most=8)
     assert codes.count(-signal.SIGKILL) >= 4, codes
     assert_same(job, undisturbed(variant))
     assert len(job.verify()) >= 3
@@ -192,14 +188,14 @@ def test_killed_again_and_again(trainer, world, undisturbed, tmp_path, variant):
 
 @SLOW
 def test_killed_a_hundred_times(trainer, world, undisturbed, tmp_path):
-    kills, attempt = 0, 0
-    while kills < 100:
+    kills = 0
+    for attempt in range(30):
         job = Job(trainer, world, tmp_path / f"run-{attempt}", **VARIANTS["lora"])
-        kills += run_disturbed(job, signal.SIGKILL, seed=attempt, least=12).count(-signal.SIGKILL)
+        kills += run_disturbed(job, signal.SIGKILL, seed=attempt, most=12).count(-signal.SIGKILL)
         assert_same(job, undisturbed("lora"))
-        job.verify()
-        shutil.rmtree(job.output)
-        attempt += 1
+        if kills >= 100:
+            return
+    pytest.fail(f"only {kills} kills fell into a run")
 
 
 def test_asked_to_stop(trainer, world, undisturbed, tmp_path):
@@ -222,7 +218,7 @@ def test_asked_to_stop(trainer, world, undisturbed, tmp_path):
 def test_asked_to_stop_while_it_evaluates_or_saves(trainer, world, undisturbed, tmp_path):
     """One signal for each attempt, at the steps where evaluations and checkpoints fall."""
     job = Job(trainer, world, tmp_path / "run", **VARIANTS["lora"])
-    codes = run_disturbed(job, signal.SIGTERM, seed=2, least=6)
+    codes = run_disturbed(job, signal.SIGTERM, seed=2, most=6)
     allowed = {0, STOPPED_EARLY, -signal.SIGTERM}  # the last: before the program has looked at its settings
     assert set(codes) <= allowed and STOPPED_EARLY in codes, codes
     assert_same(job, undisturbed("lora"))
@@ -336,23 +332,19 @@ def refused(job, *names):
         assert name in job.stderr()
 
 
-def test_other_settings_are_refused(copy_of_half):
-    job = copy_of_half(seed=8)
-    refused(job, "seed", "7", "8")
-
-
-def test_another_template_is_refused(copy_of_half):
-    refused(copy_of_half(template="llama3"), "template")
+@pytest.mark.parametrize("key, value, was", [("seed", 8, "7"), ("template", "chatml", "qwen"), ("lora_rank", 8, "4")])
+def test_other_settings_are_refused(copy_of_half, key, value, was):
+    refused(copy_of_half(**{key: value}), key, str(value), was)
 
 
 def test_other_data_are_refused(copy_of_half, tmp_path):
     write_data(tmp_path / "rows.json", seed=4)
-    refused(copy_of_half(dataset=str(tmp_path / "rows.json")), "data")
+    refused(copy_of_half(dataset=str(tmp_path / "rows.json")), "training data")
 
 
 def test_other_weights_are_refused(trainer, world, copy_of_half, tmp_path):
     trainer.run("init-model", world / "shape", tmp_path / "model", "--seed", "9")
-    refused(copy_of_half(model_name_or_path=str(tmp_path / "model")), "model")
+    refused(copy_of_half(model_name_or_path=str(tmp_path / "model")), "model weights")
 
 
 def test_another_tokenizer_is_refused(world, copy_of_half, tmp_path):
@@ -361,7 +353,7 @@ def test_another_tokenizer_is_refused(world, copy_of_half, tmp_path):
     tokenizer = json.loads(path.read_text())
     tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-1]
     path.write_text(json.dumps(tokenizer))
-    refused(copy_of_half(model_name_or_path=str(tmp_path / "model")))
+    refused(copy_of_half(model_name_or_path=str(tmp_path / "model")), "tokenizer")
 
 
 def test_what_only_changes_the_view_may_change(copy_of_half, undisturbed):

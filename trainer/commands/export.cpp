@@ -24,10 +24,18 @@ std::vector<PlannedExport> plan_exports(const ExportConfig& config) {
   std::vector<PlannedExport> plan;
   for (const std::string& text : config.export_formats) {
     WantedExport wanted = wanted_export(text);
-    const auto directory = std::filesystem::path(*config.export_dir) / wanted.folder_name();
+    auto directory = std::filesystem::path(*config.export_dir);
+    if (wanted.format->file_name == nullptr) directory /= wanted.folder_name();
     plan.push_back({std::move(wanted), directory.string()});
   }
   return plan;
+}
+
+std::string written_path(const PlannedExport& plan, const ExportSource& source) {
+  const ExportFormat& format = *plan.wanted.format;
+  if (format.file_name == nullptr) return plan.directory;
+  const std::string name = format.file_name(source, plan.wanted.variant);
+  return (std::filesystem::path(plan.directory) / name).string();
 }
 
 }  // namespace
@@ -44,9 +52,10 @@ int run_export(const Invocation& invocation) {
     request.directory = each.directory;
     request.config = &config.exporting;
     each.wanted.format->write(source, request);
-    written.push_back({{"format", each.wanted.folder_name()}, {"path", each.directory}});
+    const std::string path = written_path(each, source);
+    written.push_back({{"format", each.wanted.folder_name()}, {"path", path}});
     if (!invocation.options.json)
-      std::printf("%s: %s\n", each.wanted.folder_name().c_str(), each.directory.c_str());
+      std::printf("%s: %s\n", each.wanted.folder_name().c_str(), path.c_str());
   }
   if (invocation.options.json) std::fputs(dump_json(written).c_str(), stdout);
   return 0;

@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <filesystem>
 
 #include "core/error.h"
 #include "core/format.h"
@@ -8,38 +7,13 @@
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/data_coding.h"
+#include "trainer/disk_plan.h"
 #include "trainer/memory_plan.h"
 #include "trainer/open_model.h"
 #include "trainer/terminal.h"
 
 namespace isogrid {
 namespace {
-
-/// What a checkpoint takes on the disk: the published weights and the state to go on from.
-int64_t checkpoint_bytes(const RunConfig& config, const RunSizes& sizes) {
-  const bool adapter = config.finetuning.finetuning_type == "lora";
-  const int64_t published = adapter ? sizes.trained * 4 : sizes.parameters * sizes.stored_bytes;
-  if (config.saving.save_only_model) return published;
-  const bool masters_apart =
-      sizes.averages || (!adapter && sizes.stored_bytes != sizes.master_bytes);
-  const int64_t state = sizes.trained * (sizes.optimizer_bytes + (sizes.averages ? 4 : 0) +
-                                         (masters_apart ? sizes.master_bytes : 0));
-  return published + state;
-}
-
-int64_t checkpoints_kept(const RunConfig& config, const RunPlan& plan) {
-  const int64_t saved = plan.save_every > 0 ? plan.total_steps / plan.save_every + 1 : 1;
-  if (config.saving.save_strategy == "no") return 0;
-  return std::min(saved, config.saving.save_total_limit.value_or(saved));
-}
-
-int64_t free_disk(const std::string& output_dir) {
-  std::filesystem::path path = std::filesystem::absolute(output_dir);
-  while (!std::filesystem::exists(path) && path.has_parent_path()) path = path.parent_path();
-  std::error_code error;
-  const auto space = std::filesystem::space(path, error);
-  return error ? 0 : static_cast<int64_t>(space.available);
-}
 
 std::string bytes_text(int64_t bytes) { return human_bytes(static_cast<uint64_t>(bytes)); }
 std::string count_text(int64_t count) { return with_commas(static_cast<uint64_t>(count)); }
@@ -48,7 +22,8 @@ struct FullPlan {
   RunSizes sizes;
   RunPlan plan;
   MemoryPlan memory;
-  int64_t available = 0, checkpoint = 0, kept = 0, disk_free = 0, tokens_per_epoch = 0;
+  int64_t available = 0;
+  DiskPlan disk;
 };
 
 Json plan_json(const FullPlan& p, const DataReport& data) {
@@ -56,17 +31,18 @@ Json plan_json(const FullPlan& p, const DataReport& data) {
   for (const auto& [name, bytes] : p.memory.parts) parts[name] = bytes;
   parts["total"] = p.memory.total();
   parts["available"] = p.available;
-  return {{"parameters", p.sizes.parameters},
-          {"trainable_parameters", p.sizes.trained},
-          {"steps", p.plan.total_steps},
-          {"steps_per_epoch", p.plan.steps_per_epoch},
-          {"tokens_per_epoch", data.train.tokens},
-          {"trained_tokens_per_epoch", data.train.label_tokens},
-          {"largest_micro_batch_tokens", p.sizes.largest_batch},
-          {"recomputes_blocks", p.memory.recomputes},
-          {"memory", parts},
-          {"disk", {{"checkpoint", p.checkpoint}, {"kept", p.kept}, {"free", p.disk_free}}},
-          {"data", report_json(data)}};
+  return {
+      {"parameters", p.sizes.parameters},
+      {"trainable_parameters", p.sizes.trained},
+      {"steps", p.plan.total_steps},
+      {"steps_per_epoch", p.plan.steps_per_epoch},
+      {"tokens_per_epoch", data.train.tokens},
+      {"trained_tokens_per_epoch", data.train.label_tokens},
+      {"largest_micro_batch_tokens", p.sizes.largest_batch},
+      {"recomputes_blocks", p.memory.recomputes},
+      {"memory", parts},
+      {"disk", {{"checkpoint", p.disk.checkpoint}, {"kept", p.disk.kept}, {"free", p.disk.free}}},
+      {"data", report_json(data)}};
 }
 
 void print_plan(const FullPlan& p, const DataReport& data) {
@@ -83,8 +59,8 @@ void print_plan(const FullPlan& p, const DataReport& data) {
   std::printf("  %-12s %10s\n  %-12s %10s\n", "total", bytes_text(p.memory.total()).c_str(), "free",
               bytes_text(p.available).c_str());
   std::printf("\ndisk\n  %-12s %10s, %lld kept\n  %-12s %10s\n\n", "checkpoint",
-              bytes_text(p.checkpoint).c_str(), static_cast<long long>(p.kept), "free",
-              bytes_text(p.disk_free).c_str());
+              bytes_text(p.disk.checkpoint).c_str(), static_cast<long long>(p.disk.kept), "free",
+              bytes_text(p.disk.free).c_str());
   std::fputs(report_text(data).c_str(), stdout);
 }
 
@@ -104,9 +80,7 @@ int run_plan(const Invocation& invocation) {
   full.plan = make_run_plan(config, batches.steps_per_epoch(), !data.eval.empty());
   full.sizes = sizes_before_loading(config, folder, batches, full.plan);
   full.available = available_memory(chosen_device(config));
-  full.checkpoint = checkpoint_bytes(config, full.sizes);
-  full.kept = checkpoints_kept(config, full.plan);
-  full.disk_free = free_disk(config.run.output_dir);
+  full.disk = plan_disk(config, full.sizes, full.plan);
   const std::string& wish = config.training.gradient_checkpointing;
   full.memory = plan_memory(full.sizes, wish == "true");
   if (wish == "auto" && full.memory.total() > full.available)
@@ -115,6 +89,7 @@ int run_plan(const Invocation& invocation) {
     std::fputs(dump_json(plan_json(full, data.report)).c_str(), stdout);
   else
     print_plan(full, data.report);
+  check_disk(full.disk, config.run.output_dir);
   static_cast<void>(memory_plan_that_fits(config, full.sizes, full.available));
   return 0;
 }

@@ -13,6 +13,7 @@
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/data_coding.h"
+#include "trainer/disk_plan.h"
 #include "trainer/evaluate.h"
 #include "trainer/open_model.h"
 #include "trainer/provenance.h"
@@ -138,9 +139,10 @@ PreparedRun prepare_run(const RunConfig& config, ModelFolder folder, const Day& 
   prepared.batches = std::make_unique<BatchStream>(prepared.data.train, make_batch_plan(config));
   prepared.plan =
       make_run_plan(config, prepared.batches->steps_per_epoch(), !prepared.data.eval.empty());
-  prepared.memory = memory_plan_that_fits(
-      config, sizes_before_loading(config, prepared.folder, *prepared.batches, prepared.plan),
-      available_memory(chosen_device(config)));
+  const RunSizes sizes =
+      sizes_before_loading(config, prepared.folder, *prepared.batches, prepared.plan);
+  prepared.memory = memory_plan_that_fits(config, sizes, available_memory(chosen_device(config)));
+  check_disk(plan_disk(config, sizes, prepared.plan), config.run.output_dir);
   return prepared;
 }
 

@@ -30,8 +30,8 @@ void accumulate_head(WeightSource& head, const at::Tensor& d_logits, const at::T
 
 /// body(first, last) over chunks of rows few enough that their logits are small.
 template <typename Body>
-void for_chunks(int64_t count, int64_t vocabulary, const Body& body) {
-  const int64_t size = head_rows_per_chunk(vocabulary);
+void for_chunks(int64_t count, const WeightSource& head, const Body& body) {
+  const int64_t size = loss_rows_per_chunk(head.outputs(), head.trains());
   for (int64_t first = 0; first < count; first += size) body(first, std::min(count, first + size));
 }
 
@@ -46,7 +46,7 @@ class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunc
     at::Tensor d_inputs = at::empty(inputs.sizes(), inputs.options());
     const at::Tensor weight = whole_weight(head, inputs.scalar_type(), inputs.device());
     const bool head_now = head.trains() && known_factor != 0;
-    for_chunks(rows.size(0), head.outputs(), [&](int64_t first, int64_t last) {
+    for_chunks(rows.size(0), head, [&](int64_t first, int64_t last) {
       const at::Tensor part = inputs.slice(0, first, last);
       const auto chunk = differentiate_cross_entropy(multiply(part, head),
                                                      labels.slice(0, first, last), smoothing);
@@ -91,7 +91,7 @@ class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunc
   static void accumulate_head_again(WeightSource& head, const at::Tensor& inputs,
                                     const at::Tensor& labels, const at::Tensor& scale,
                                     double smoothing) {
-    for_chunks(inputs.size(0), head.outputs(), [&](int64_t first, int64_t last) {
+    for_chunks(inputs.size(0), head, [&](int64_t first, int64_t last) {
       const at::Tensor part = inputs.slice(0, first, last);
       const auto chunk =
           differentiate_cross_entropy(multiply(part, head), labels.slice(0, first, last), smoothing,
@@ -102,6 +102,14 @@ class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunc
 };
 
 }  // namespace
+
+int64_t loss_rows_per_chunk(int64_t vocabulary, bool head_trains) {
+  // The head's whole gradient is read and written once for each chunk: few rows would be all
+  // traffic and no product.
+  constexpr int64_t kFewestWhenTrained = 1024;
+  const int64_t rows = head_rows_per_chunk(vocabulary);
+  return head_trains ? std::max(rows, kFewestWhenTrained) : rows;
+}
 
 at::Tensor next_token_loss(const at::Tensor& hidden, WeightSource& head, const at::Tensor& rows,
                            const at::Tensor& labels, const LossOptions& options) {

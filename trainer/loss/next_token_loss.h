@@ -25,6 +25,9 @@ struct LossOptions {
 at::Tensor next_token_loss(const at::Tensor& hidden, WeightSource& head, const at::Tensor& rows,
                            const at::Tensor& labels, const LossOptions& options = {});
 
+/// Rows of logits that exist at a time.
+int64_t loss_rows_per_chunk(int64_t vocabulary, bool head_trains);
+
 /// Plain differentiable operators, the specification: `weight` is the head's matrix.
 at::Tensor next_token_loss_composition(const at::Tensor& hidden, const at::Tensor& weight,
                                        const at::Tensor& rows, const at::Tensor& labels,

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 using Kind = Operation::Kind;
 using Log = std::vector<Operation>;
 
-constexpr size_t kStatesPerMoment = 128;
+constexpr size_t kStatesPerMoment = 96;
 
 /// Two attempts of one run that keep two checkpoints, and a new run in their place.
 Log recorded_history() {

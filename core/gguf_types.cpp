@@ -1,0 +1,61 @@
+#include "core/gguf_types.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace isogrid {
+namespace {
+
+constexpr GgufType kTypes[] = {
+    {"F32", 0, 1, 4},         {"F16", 1, 1, 2},         {"Q4_0", 2, 32, 18},
+    {"Q4_1", 3, 32, 20},      {"Q5_0", 6, 32, 22},      {"Q5_1", 7, 32, 24},
+    {"Q8_0", 8, 32, 34},      {"Q8_1", 9, 32, 36},      {"Q2_K", 10, 256, 84},
+    {"Q3_K", 11, 256, 110},   {"Q4_K", 12, 256, 144},   {"Q5_K", 13, 256, 176},
+    {"Q6_K", 14, 256, 210},   {"Q8_K", 15, 256, 292},   {"IQ2_XXS", 16, 256, 66},
+    {"IQ2_XS", 17, 256, 74},  {"IQ3_XXS", 18, 256, 98}, {"IQ1_S", 19, 256, 50},
+    {"IQ4_NL", 20, 32, 18},   {"IQ3_S", 21, 256, 110},  {"IQ2_S", 22, 256, 82},
+    {"IQ4_XS", 23, 256, 136}, {"I8", 24, 1, 1},         {"I16", 25, 1, 2},
+    {"I32", 26, 1, 4},        {"I64", 27, 1, 8},        {"F64", 28, 1, 8},
+    {"IQ1_M", 29, 256, 56},   {"BF16", 30, 1, 2},       {"TQ1_0", 34, 256, 54},
+    {"TQ2_0", 35, 256, 66},   {"MXFP4", 39, 32, 17},    {"NVFP4", 40, 64, 36},
+    {"Q1_0", 41, 128, 18},    {"Q2_0", 42, 64, 18},
+};
+
+bool same_but_case(std::string_view a, std::string_view b) {
+  const auto upper = [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char x, char y) { return upper(x) == upper(y); });
+}
+
+}  // namespace
+
+std::optional<uint64_t> GgufType::row_bytes(uint64_t columns) const {
+  uint64_t total = 0;
+  if (columns % block != 0 || __builtin_mul_overflow(columns / block, uint64_t{bytes}, &total) ||
+      total >> 63 != 0)
+    return std::nullopt;
+  return total;
+}
+
+std::span<const GgufType> gguf_types() { return kTypes; }
+
+const GgufType* find_gguf_type(uint32_t id) {
+  for (const GgufType& type : kTypes)
+    if (type.id == id) return &type;
+  return nullptr;
+}
+
+const GgufType* find_gguf_type(std::string_view name) {
+  for (const GgufType& type : kTypes)
+    if (same_but_case(type.name, name)) return &type;
+  return nullptr;
+}
+
+const GgufType& gguf_type(std::string_view name) {
+  const GgufType* type = find_gguf_type(name);
+  if (type == nullptr) fail(ExitCode::internal, "no GGUF type is called ", name);
+  return *type;
+}
+
+}  // namespace isogrid

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "core/gguf_writer.h"
-#include "export/gguf_mix.h"
+#include "models/gguf_mix.h"
 #include "models/decoder_config.h"
 #include "models/folder.h"
 

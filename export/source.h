@@ -6,6 +6,7 @@
 #include "models/causal_lm.h"
 #include "models/folder.h"
 #include "models/peft.h"
+#include "models/trained_codes.h"
 #include "models/weight_index.h"
 
 namespace isogrid {
@@ -18,6 +19,7 @@ struct ExportSource {
   CausalLm model;  // tensors in their stored types
   std::vector<PeftFolder> adapters;
   std::vector<std::string> replaced;  // tensors an adapter folder holds in full
+  std::shared_ptr<const TrainedCodes> codes;  // of a quantisation-aware training; null: none
 };
 
 ExportSource open_export_source(const std::string& path, std::vector<PeftFolder> adapters);
@@ -28,6 +30,7 @@ struct ExportTensor {
   Role role = Role::weight;
   at::ScalarType stored = at::kFloat;
   std::vector<int64_t> shape;
+  const TrainedWeight* trained = nullptr;  // its codes; then `value` is what they decode to
   /// The value; what an adapter changes is summed in float32 and comes as that.
   std::function<at::Tensor()> value = {};
 };

@@ -66,7 +66,12 @@ at::Tensor detached_bias(const Linear& linear) {
 }
 
 at::Tensor compute_weight(const Linear& linear, const at::Tensor& like) {
-  return whole_weight(*linear.weight, like.scalar_type(), like.device());
+  const auto change = rounded_change(linear);
+  if (!change) return whole_weight(*linear.weight, like.scalar_type(), like.device());
+  at::Tensor weight = at::empty({linear.weight->outputs(), linear.weight->inputs()},
+                                at::TensorOptions().dtype(like.scalar_type()).device(like.device()));
+  linear.weight->materialise(weight, 0, linear.weight->outputs(), &*change);
+  return weight;
 }
 
 /// magnitude / length of every row.
@@ -109,7 +114,7 @@ variable_list project_forward(const Projection& projection, const at::Tensor& x,
       continue;
     }
     at::Tensor y = apply_weight(input, weight, detached_bias(linear), onto);
-    if (linear.adapter) y.addmm_(adapted.inner[i], linear.adapter->b.detach().t());
+    if (adds_adapter(linear)) y.addmm_(adapted.inner[i], linear.adapter->b.detach().t());
     outputs.push_back(std::move(y));
   }
   return outputs;
@@ -119,9 +124,13 @@ at::Tensor column_sums(const at::Tensor& x) {
   return x.scalar_type() == at::kDouble ? x.sum(0) : x.sum(0, false, at::kFloat);
 }
 
-/// Adds the gradients of one linear's weight and bias.
+/// Adds the gradients of one linear's weight and bias, and of an adapter that is rounded with it.
 void accumulate_linear(const Linear& linear, const at::Tensor& input, const at::Tensor& dy) {
-  if (linear.weight->trains()) linear.weight->accumulate(at::mm(dy.t(), input));
+  if (const auto change = rounded_change(linear))
+    rounded_adapter_backward(*linear.adapter, linear.weight->through_rounding(
+                                                  at::mm(dy.t(), input), &*change));
+  else if (linear.weight->trains())
+    linear.weight->accumulate(at::mm(dy.t(), input));
   at::Tensor bias = linear.bias;
   if (bias.defined() && bias.requires_grad()) add_gradient(bias, column_sums(dy));
 }
@@ -254,8 +263,12 @@ std::vector<at::Tensor> project_composition(const Projection& projection,
   return outputs;
 }
 
+at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight) {
+  return apply_weight(x, weight, {}, {});
+}
+
 at::Tensor multiply(const at::Tensor& x, const WeightSource& weight) {
-  return apply_weight(x, whole_weight(weight, x.scalar_type(), x.device()), {}, {});
+  return multiply(x, whole_weight(weight, x.scalar_type(), x.device()));
 }
 
 }  // namespace isogrid

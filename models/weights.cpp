@@ -87,7 +87,7 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
   ProblemList problems;
   std::set<std::string> known;
   model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role)) return;
+    if (is_adapter(slot.role) || slot.of_run) return;
     known.insert(slot.name);
     const WeightLocation* location = weights.find(slot.name);
     if (location == nullptr)
@@ -103,10 +103,12 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
   problems.refuse_if_any(where);
 
   model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role)) return;
+    if (is_adapter(slot.role) || slot.of_run) return;
     const WeightLocation& location = *weights.find(slot.name);
     if (options.take && options.take(slot, view_tensor(location.file, *location.entry))) return;
-    *slot.tensor = view_tensor(location.file, *location.entry).to(options.device, model.compute);
+    const at::Tensor stored = view_tensor(location.file, *location.entry);
+    *slot.tensor = slot.in_master ? stored.to(options.device)
+                                  : stored.to(options.device, model.compute);
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 
@@ -24,17 +25,38 @@ void check_rank(const std::string& name, const at::Tensor& weight, int64_t rank)
          " x ", weight.size(1), ", so ranks from 1 to ", most, " are possible");
 }
 
+ScaleDirections directions_of(const at::Tensor& weight, const at::Tensor& scales, double floor,
+                              const LutStartOptions& options) {
+  return scale_directions(scales, options.group, weight.size(1), options.rank, floor,
+                          options.seed);
+}
+
+double error_under(const ScaleDirections& directions, const at::Tensor& weight,
+                   const at::Tensor& table, const at::Tensor& importance) {
+  const at::Tensor scales = at::mm(directions.a * directions.g, directions.b);
+  const at::Tensor wide = weight.detach().to(at::kFloat);
+  const at::Tensor codes = nearest_codes(wide, scales, table);
+  const at::Tensor values =
+      at::index_select(table, 0, codes.reshape({-1}).to(at::kInt)).view(codes.sizes());
+  return weighted_error(values * scales, wide, importance);
+}
+
 ScaleDirections starting_directions(const at::Tensor& weight, const at::Tensor& table,
                                     const LutStartOptions& options) {
-  const bool compatible = options.start == LutStart::max_abs;
-  const at::Tensor scales =
-      compatible ? largest_group_scales(weight, options.group)
-                 : best_group_scales(weight, options.group, table, options.importance);
-  ScaleDirections directions =
-      scale_directions(scales, options.group, weight.size(1), options.rank,
-                       compatible ? kCompatibleFloor : kFloor, options.seed);
-  if (compatible) directions.g.clamp_min_(kCompatibleFloor);
-  return directions;
+  const at::Tensor largest = largest_group_scales(weight, options.group);
+  if (options.start == LutStart::max_abs) {
+    ScaleDirections directions = directions_of(weight, largest, kCompatibleFloor, options);
+    directions.g.clamp_min_(kCompatibleFloor);
+    return directions;
+  }
+  // Cut to a low rank, scales that clip little may serve better than those that err least.
+  const at::Tensor best = best_group_scales(weight, options.group, table, options.importance);
+  const ScaleDirections tight = directions_of(weight, best, kFloor, options);
+  const ScaleDirections wide = directions_of(weight, largest, kFloor, options);
+  return error_under(tight, weight, table, options.importance) <=
+                 error_under(wide, weight, table, options.importance)
+             ? tight
+             : wide;
 }
 
 }  // namespace
@@ -91,19 +113,12 @@ LutV2Parts start_lut_v2(const std::string& name, const at::Tensor& weight,
   const ScaleDirections start = starting_directions(weight, factors.table, options);
   factors.left = start.a * start.g;
   factors.right = start.b;
+  LutFitOptions fit;
+  fit.importance = options.importance;
+  if (options.start == LutStart::als || options.start == LutStart::kmeans)
+    factors = fitted_factors(weight, factors, fit);
   if (options.start == LutStart::kmeans) {
-    const at::Tensor scales = at::mm(factors.left, factors.right);
-    at::Tensor share = scales.square();
-    if (options.importance.defined()) share = share * options.importance.to(share.options());
-    const at::Tensor units = weight.detach().to(at::kFloat) / scales.masked_fill(scales.eq(0), 1);
-    // What lies beyond the table is a matter of the scales.
-    factors.table = fitted_table(units.clamp(-1.5, 1.5), share, int64_t{1} << options.bits,
-                                 TableFit::symmetric);
-  }
-  if (options.start == LutStart::als || options.start == LutStart::kmeans) {
-    LutFitOptions fit;
-    fit.importance = options.importance;
-    if (options.start == LutStart::kmeans) fit.table = TableFit::symmetric;
+    fit.table = TableFit::symmetric;
     factors = fitted_factors(weight, factors, fit);
   }
   return coded_parts(name, weight, factors, options.half);

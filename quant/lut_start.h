@@ -27,9 +27,9 @@ const LutPreset& lut_preset(const std::string& name);
 /// How a layer's scales and table start.
 enum class LutStart {
   max_abs,  // the largest magnitude of each group, brought to the rank by singular vectors
-  mse,      // scales of groups that err least, likewise
+  mse,      // scales of groups that err least, or those, whichever errs less at that rank
   als,      // from there on alternating least squares on codes and scales
-  kmeans,   // and on a symmetric table
+  kmeans,   // and then on a symmetric table too
 };
 LutStart lut_start(const std::string& name);
 

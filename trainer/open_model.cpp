@@ -7,6 +7,8 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/log.h"
+#include "models/trained_codes.h"
 #include "models/hub_cache.h"
 #include "models/weights.h"
 
@@ -68,10 +70,21 @@ OpenedModel open_model(const RunConfig& config) {
   opened.folder = open_model_folder(path);
   opened.model = load_model(opened.folder, options);
   const std::vector<PeftFolder> adapters = open_adapters(config);
+  const auto codes =
+      read_trained_codes(adapters.empty() ? opened.folder.path : adapters.back().path);
+  // An adapter whose codes are served is read with all its digits: they tell whose codes they are.
+  const at::ScalarType type = codes && codes->merged ? at::kFloat : opened.model.compute;
+  std::vector<std::string> replaced;
   for (size_t i = 0; i < adapters.size(); ++i) {
-    attach_peft_adapters(opened.model, adapters[i], opened.model.compute);
+    for (std::string& name : attach_peft_adapters(opened.model, adapters[i], type))
+      replaced.push_back(std::move(name));
     // The last one stays apart: merging would round the sum to the weights' type.
     if (i + 1 < adapters.size()) merge_adapters(opened.model);
+  }
+  if (codes) {
+    log_info(concat("weights as trained for ", codes->target, ": ", codes->path));
+    check_trained_codes(opened.model, *codes, open_weights(*opened.folder.files), replaced);
+    serve_trained_codes(opened.model, *codes);
   }
   return opened;
 }

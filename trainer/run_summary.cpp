@@ -38,7 +38,7 @@ std::string type_text(at::ScalarType type) {
 int64_t parameter_count(CausalLm& model) {
   int64_t count = 0;
   model.visit([&](const TensorSlot& slot) {
-    if (!is_adapter(slot.role)) count += slot.tensor->numel();
+    if (!is_adapter(slot.role) && !slot.of_run) count += slot.tensor->numel();
   });
   return count;
 }

@@ -12,6 +12,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "models/score.h"
 #include "trainer/commands/commands.h"
+#include "trainer/commands/compare.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/data_coding.h"
 #include "trainer/evaluate.h"
@@ -46,12 +47,21 @@ void print_score(double loss, int64_t tokens, double seconds, const std::string&
       seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0);
 }
 
-void report_score(double loss, int64_t tokens, double seconds, const std::string& how,
-                  bool as_json) {
-  if (as_json)
-    std::fputs(dump_json(score_json(loss, tokens, seconds)).c_str(), stdout);
-  else
-    print_score(loss, tokens, seconds, how);
+/// Prints a measurement, and beside it what quantisation makes of the model where qat_target asks.
+void report(const Invocation& invocation, const Measured& plain, double seconds,
+            const std::string& how, const Json& datasets, const MeasureModel& measure) {
+  std::vector<Measured> rows;
+  if (invocation.config.qat.qat_target)
+    rows = compare_quantised(invocation.config, plain, measure);
+  if (!invocation.options.json) {
+    print_score(plain.loss, plain.tokens, seconds, how);
+    if (!rows.empty()) std::printf("\n%s", comparison_table(rows).c_str());
+    return;
+  }
+  Json result = score_json(plain.loss, plain.tokens, seconds);
+  if (!datasets.empty()) result["datasets"] = datasets;
+  if (!rows.empty()) result["comparison"] = comparison_json(rows);
+  std::fputs(dump_json(result).c_str(), stdout);
 }
 
 TextScore score_with_progress(const CausalLm& model, const std::vector<int32_t>& ids,
@@ -70,13 +80,20 @@ int eval_text(const Invocation& invocation) {
   if (ids.size() < 2)
     fail(ExitCode::refused_input, *options.text_file, ": has ", ids.size(),
          " tokens; a loss needs at least 2");
-  const OpenedModel opened = open_model(invocation.config);
+  const MeasureModel measure = [&](const CausalLm& model) {
+    const TextScore score = score_with_progress(model, ids, windows);
+    return Measured{"float", score.loss, score.tokens};
+  };
   const auto start = Clock::now();
-  const TextScore score = score_with_progress(opened.model, ids, windows);
-  report_score(
-      score.loss, score.tokens, seconds_since(start),
-      concat("window      ", options.eval_window, ", moved by ", options.eval_stride, "\n"),
-      options.json);
+  Measured plain;
+  {
+    const OpenedModel opened = open_model(invocation.config);
+    plain = measure(opened.model);
+  }
+  const double seconds = seconds_since(start);
+  report(invocation, plain, seconds,
+         concat("window      ", options.eval_window, ", moved by ", options.eval_stride, "\n"),
+         Json::object(), measure);
   return 0;
 }
 
@@ -93,38 +110,46 @@ std::vector<EvalRows> rows_to_measure(const PreparedData& data) {
   return {{"", data.train}};
 }
 
-int eval_rows(const Invocation& invocation) {
-  const RunConfig& config = invocation.config;
-  const PreparedData data = prepared_rows(config);
-  const OpenedModel opened = open_model(config);
-  const StopSignal signals;
-  const auto start = Clock::now();
+/// The mean over all rows; `each` gets the figures of every set that has a name.
+Measured measured_rows(const CausalLm& model, const RunConfig& config,
+                       const std::vector<EvalRows>& sets, Json& each) {
+  Measured measured{"float"};
   double sum = 0;
-  int64_t tokens = 0;
-  Json each = Json::object();
-  for (const EvalRows& rows : rows_to_measure(data)) {
+  for (const EvalRows& rows : sets) {
     ProgressLine line("scoring", rows.rows->rows());
     const auto result =
-        evaluate(opened.model, rows.rows, config.training.per_device_eval_batch_size,
+        evaluate(model, rows.rows, config.training.per_device_eval_batch_size,
                  StopSignal::requested, [&](int64_t done, int64_t) { line.show(done); });
-    if (!result) return static_cast<int>(ExitCode::stopped_early);
+    if (!result) fail(ExitCode::stopped_early, "stopped before all rows were measured");
     sum += result->loss * static_cast<double>(result->label_tokens);
-    tokens += result->label_tokens;
+    measured.tokens += result->label_tokens;
     if (!rows.name.empty())
       each[rows.name] = {{"loss", result->loss}, {"perplexity", std::exp(result->loss)}};
   }
+  measured.loss = sum / static_cast<double>(std::max<int64_t>(1, measured.tokens));
+  return measured;
+}
+
+int eval_rows(const Invocation& invocation) {
+  const RunConfig& config = invocation.config;
+  const PreparedData data = prepared_rows(config);
+  const std::vector<EvalRows> sets = rows_to_measure(data);
+  const StopSignal signals;
+  Json each = Json::object();
+  Measured plain;
+  const auto start = Clock::now();
+  {
+    const OpenedModel opened = open_model(config);
+    plain = measured_rows(opened.model, config, sets, each);
+  }
   const double seconds = seconds_since(start);
-  const double loss = sum / static_cast<double>(std::max<int64_t>(1, tokens));
   std::string how;
   for (const auto& [name, figures] : each.items())
     how += concat("  ", name, ": loss ", figures["loss"].get<double>(), "\n");
-  if (invocation.options.json) {
-    Json result = score_json(loss, tokens, seconds);
-    if (!each.empty()) result["datasets"] = each;
-    std::fputs(dump_json(result).c_str(), stdout);
-  } else {
-    print_score(loss, tokens, seconds, how);
-  }
+  report(invocation, plain, seconds, how, each, [&](const CausalLm& model) {
+    Json unused = Json::object();
+    return measured_rows(model, config, sets, unused);
+  });
   return 0;
 }
 

@@ -48,7 +48,7 @@ class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunc
     const bool head_now = head.trains() && known_factor != 0;
     for_chunks(rows.size(0), head, [&](int64_t first, int64_t last) {
       const at::Tensor part = inputs.slice(0, first, last);
-      const auto chunk = differentiate_cross_entropy(multiply(part, head),
+      const auto chunk = differentiate_cross_entropy(multiply(part, weight),
                                                      labels.slice(0, first, last), smoothing);
       losses.slice(0, first, last).copy_(chunk.losses);
       at::Tensor into = d_inputs.slice(0, first, last);
@@ -91,10 +91,11 @@ class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunc
   static void accumulate_head_again(WeightSource& head, const at::Tensor& inputs,
                                     const at::Tensor& labels, const at::Tensor& scale,
                                     double smoothing) {
+    const at::Tensor weight = whole_weight(head, inputs.scalar_type(), inputs.device());
     for_chunks(inputs.size(0), head, [&](int64_t first, int64_t last) {
       const at::Tensor part = inputs.slice(0, first, last);
       const auto chunk =
-          differentiate_cross_entropy(multiply(part, head), labels.slice(0, first, last), smoothing,
+          differentiate_cross_entropy(multiply(part, weight), labels.slice(0, first, last), smoothing,
                                       scale.slice(0, first, last).squeeze(1));
       accumulate_head(head, chunk.d_logits, part);
     });

@@ -12,7 +12,7 @@ import safetensors.numpy
 import safetensors.torch
 
 from conftest import ROOT
-from test_resume import write_data
+from run_job import write_data
 
 gguf = pytest.importorskip("gguf")
 

@@ -25,8 +25,7 @@ struct QatConfig {
         .one_of({"derived", "learned", "frozen"});
     field("qat_start_step", qat_start_step, "Steps before rounding begins.").at_least(0);
     field("qat_activations", qat_activations, "Rounding of activations.")
-        .one_of({"none", "int8_token", "q8_block"})
-        .planned();
+        .one_of({"none", "int8_token", "q8_block"});
     field("qat_exclude", qat_exclude, "Modules left as they are.");
     field("qat_ste", qat_ste, "Gradient of the rounding.").one_of({"plain", "clipped"});
     field("qat_lora", qat_lora, "What is rounded under an adapter.").one_of({"merged", "base"});

@@ -257,9 +257,7 @@ const std::vector<Rule>& saving_rules() {
        },
        "merge the adapters first (trainer export): the codes belong to a base as it is stored"},
       {"qat_lora", "lora_dropout",
-       [](const RunConfig& c) {
-         return rounds_adapter(c) && c.finetuning.lora_dropout > 0;
-       },
+       [](const RunConfig& c) { return rounds_adapter(c) && c.finetuning.lora_dropout > 0; },
        "an adapter that is rounded into its weight has no input to drop"},
       {"qat_lora", "use_dora",
        [](const RunConfig& c) { return rounds_adapter(c) && c.finetuning.use_dora; },

@@ -5,16 +5,16 @@
 #include <ATen/ops/tensor.h>
 
 #include "core/error.h"
-#include "core/log.h"
 #include "core/gguf_writer.h"
+#include "core/log.h"
 #include "core/tensor_file.h"
 #include "export/gguf_identity.h"
 #include "export/gguf_metadata.h"
-#include "models/gguf_mix.h"
 #include "export/gguf_tensors.h"
 #include "export/gguf_trained.h"
 #include "export/gguf_vocabulary.h"
 #include "export/registry.h"
+#include "models/gguf_mix.h"
 #include "models/gguf_names.h"
 
 namespace isogrid {

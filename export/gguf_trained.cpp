@@ -98,8 +98,7 @@ at::Tensor gguf_blocks(const TrainedWeight& weight, const GgufType& type) {
     for (int64_t row = first; row < last; ++row) {
       const auto parts = grid.parts(from + row * weight.records.size(1), columns);
       for (int64_t i = 0; i < columns / kBlock; ++i)
-        put_block(layout, parts.codes + i * kBlock,
-                  parts.scales[i * kBlock / grid.rule().group],
+        put_block(layout, parts.codes + i * kBlock, parts.scales[i * kBlock / grid.rule().group],
                   to + row * row_bytes + i * static_cast<int64_t>(type.bytes));
     }
   });
@@ -113,7 +112,8 @@ void append_blocks(const at::Tensor& blocks, OutputFile& file) {
 
 void check_decodes_to(const GgufTensor& tensor, ByteSpan blocks, const at::Tensor& trained) {
   const int64_t rows = tensor.rows(), columns = tensor.columns();
-  const auto row_bytes = static_cast<int64_t>(*tensor.type->row_bytes(static_cast<uint64_t>(columns)));
+  const auto row_bytes =
+      static_cast<int64_t>(*tensor.type->row_bytes(static_cast<uint64_t>(columns)));
   const at::Tensor wanted = trained.contiguous();
   const float* values = wanted.const_data_ptr<float>();
   for_row_chunks(rows, columns, [&](int64_t first, int64_t last) {

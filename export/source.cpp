@@ -16,8 +16,7 @@ namespace {
 /// and the adapter it was trained with.
 std::shared_ptr<const TrainedCodes> codes_of(ExportSource& source) {
   const bool adapted = !source.adapters.empty();
-  const auto codes =
-      read_trained_codes(adapted ? source.adapters.back().path : source.folder.path);
+  const auto codes = read_trained_codes(adapted ? source.adapters.back().path : source.folder.path);
   if (codes == nullptr) {
     if (adapted && read_trained_codes(source.folder.path) != nullptr)
       log_warning(concat(source.folder.path, "/", kTrainedCodesFile,

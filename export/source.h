@@ -18,7 +18,7 @@ struct ExportSource {
   std::shared_ptr<const WeightIndex> weights;
   CausalLm model;  // tensors in their stored types
   std::vector<PeftFolder> adapters;
-  std::vector<std::string> replaced;  // tensors an adapter folder holds in full
+  std::vector<std::string> replaced;          // tensors an adapter folder holds in full
   std::shared_ptr<const TrainedCodes> codes;  // of a quantisation-aware training; null: none
 };
 

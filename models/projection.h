@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "models/activation_rounding.h"
 #include "models/adapter.h"
 #include "models/prologue.h"
 #include "quant/weight_source.h"
@@ -18,6 +19,8 @@ struct Linear {
   std::optional<Adapter> adapter = {};
   /// The source rounds what it serves: the sum of weight and adapter, not the weight alone.
   bool rounds_sum = false;
+  /// How the engine it is trained for rounds what the weight is multiplied with, while it rounds.
+  ActivationRounding activations = ActivationRounding::none;
 };
 
 /// What is done to a projection's input first, inside it.

@@ -35,8 +35,7 @@ std::shared_ptr<const Grid> mixed_grid(const GgufMix& mix, const CausalLm& model
                        .heads = config.heads,
                        .kv_heads = config.kv_heads,
                        .tied_head = config.tied_head};
-  const GgufType& type =
-      mixed_type(mix, shape, {}, *gguf_tensor_name(name), /*rank=*/2, columns);
+  const GgufType& type = mixed_type(mix, shape, {}, *gguf_tensor_name(name), /*rank=*/2, columns);
   return std::make_shared<GgufGrid>(type);
 }
 
@@ -108,6 +107,14 @@ at::Tensor plain_tensor(WeightSource& weight, const std::string& name) {
   return found;
 }
 
+/// llama.cpp multiplies blocks of 256 with blocks of 256, all others with blocks of 32.
+ActivationRounding activation_rounding(const QatConfig& config, const Grid& grid) {
+  if (config.qat_activations == "int8_token") return ActivationRounding::int8_token;
+  if (config.qat_activations != "q8_block" || grid.block() == 1) return ActivationRounding::none;
+  const bool super = grid.name().starts_with(kGguf) && grid.block() == 256;
+  return super ? ActivationRounding::q8_k : ActivationRounding::q8_0;
+}
+
 void check_rounded_adapter(const Adapter& adapter) {
   if (adapter.magnitude.defined())
     fail(ExitCode::configuration,
@@ -145,29 +152,32 @@ TargetGrids target_grids(CausalLm& model, const QatConfig& config) {
 void round_to_target(CausalLm& model, const QatConfig& config) {
   const TargetGrids grids = target_grids(model, config);
   const FakeQuantOptions options = fake_quant_options(config);
-  visit_weights(model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight,
-                           Linear* linear) {
-    const auto found = grids.find(name);
-    if (found == grids.end()) return;
-    weight = std::make_shared<FakeQuantWeight>(name, plain_tensor(*weight, name), found->second,
-                                               options);
-    if (linear == nullptr || !linear->adapter || config.qat_lora != "merged") return;
-    check_rounded_adapter(*linear->adapter);
-    linear->rounds_sum = true;
-  });
+  visit_weights(
+      model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight, Linear* linear) {
+        const auto found = grids.find(name);
+        if (found == grids.end()) return;
+        weight = std::make_shared<FakeQuantWeight>(name, plain_tensor(*weight, name), found->second,
+                                                   options);
+        if (linear == nullptr) return;
+        linear->activations = activation_rounding(config, *found->second);
+        if (!linear->adapter || config.qat_lora != "merged") return;
+        check_rounded_adapter(*linear->adapter);
+        linear->rounds_sum = true;
+      });
 }
 
 void begin_step(CausalLm& model, const StepInfo& step) {
-  visit_weights(model, [&](const std::string&, std::shared_ptr<WeightSource>& weight,
-                           Linear* linear) {
-    const auto change = linear != nullptr ? rounded_change(*linear) : std::nullopt;
-    weight->begin_step(step, change ? &*change : nullptr);
-  });
+  visit_weights(model,
+                [&](const std::string&, std::shared_ptr<WeightSource>& weight, Linear* linear) {
+                  const auto change = linear != nullptr ? rounded_change(*linear) : std::nullopt;
+                  weight->begin_step(step, change ? &*change : nullptr);
+                });
 }
 
 int64_t rounding_bytes(CausalLm& structure, const QatConfig& config, int64_t compute_bytes) {
   const TargetGrids grids = target_grids(structure, config);
-  const bool keeps = config.qat_scale_mode != "derived", learns = config.qat_scale_mode == "learned";
+  const bool keeps = config.qat_scale_mode != "derived",
+             learns = config.qat_scale_mode == "learned";
   int64_t kept = 0, largest = 0;
   visit_weights(structure, [&](const std::string& name, std::shared_ptr<WeightSource>& weight,
                                Linear* linear) {
@@ -177,8 +187,7 @@ int64_t rounding_bytes(CausalLm& structure, const QatConfig& config, int64_t com
     const int64_t rows = weight->outputs(), columns = weight->inputs(), count = rows * columns;
     if (keeps || grid.searches()) kept += rows * grid.row_bytes(columns);
     if (learns) kept += 4 * rows * grid.scales(columns);
-    const bool merged =
-        linear != nullptr && linear->adapter && config.qat_lora == "merged";
+    const bool merged = linear != nullptr && linear->adapter && config.qat_lora == "merged";
     const bool settled = !weight->trains() && !merged;
     if (settled) kept += count * compute_bytes;
     // The served weight; with an adapter its change, their sum and their gradient in float32.

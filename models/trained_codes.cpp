@@ -55,12 +55,12 @@ struct RoundedWeight {
 
 std::map<std::string, RoundedWeight> rounded_weights(CausalLm& model) {
   std::map<std::string, RoundedWeight> found;
-  visit_weights(model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight,
-                           Linear* linear) {
-    const auto* rounded = dynamic_cast<const FakeQuantWeight*>(weight.get());
-    if (rounded == nullptr || !rounded->rounds()) return;
-    found[name] = {rounded, linear != nullptr && rounded_change(*linear) ? linear : nullptr};
-  });
+  visit_weights(
+      model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight, Linear* linear) {
+        const auto* rounded = dynamic_cast<const FakeQuantWeight*>(weight.get());
+        if (rounded == nullptr || !rounded->rounds()) return;
+        found[name] = {rounded, linear != nullptr && rounded_change(*linear) ? linear : nullptr};
+      });
   return found;
 }
 
@@ -117,8 +117,8 @@ TrainedWeight read_weight(const std::shared_ptr<const SafetensorsFile>& file,
 
 std::optional<FileToWrite> trained_codes_file(CausalLm& model, const QatConfig& config,
                                               const PublishedValue& published) {
-  const auto weights = std::make_shared<const std::map<std::string, RoundedWeight>>(
-      rounded_weights(model));
+  const auto weights =
+      std::make_shared<const std::map<std::string, RoundedWeight>>(rounded_weights(model));
   if (weights->empty()) return std::nullopt;
   const auto prints = published_fingerprints(model, *weights, published);
   Json facts = {{"version", kVersion}, {"target", *config.qat_target}, {"lora", config.qat_lora}};
@@ -130,20 +130,17 @@ std::optional<FileToWrite> trained_codes_file(CausalLm& model, const QatConfig& 
     entry.dtype = Dtype::u8;
     entry.shape = {weight.outputs(), weight.grid().row_bytes(weight.inputs())};
     entries.push_back(std::move(entry));
-    facts["weights"][name] = {{"grid", weight.grid().name()},
-                              {"columns", weight.inputs()},
-                              {"of", prints.at(name)}};
+    facts["weights"][name] = {
+        {"grid", weight.grid().name()}, {"columns", weight.inputs()}, {"of", prints.at(name)}};
   }
-  const SafetensorsLayout layout =
-      plan_safetensors(std::move(entries), {{kFacts, facts.dump()}});
-  return FileToWrite{kTrainedCodesFile, layout.file_size, [layout, weights](OutputFile& file) {
-                       append_safetensors(
-                           file, layout, [&](const TensorEntry& entry, OutputFile& to) {
-                             const at::Tensor records = records_of(weights->at(entry.name));
-                             to.append({static_cast<const std::byte*>(records.const_data_ptr()),
-                                        records.nbytes()});
-                           });
-                     }};
+  const SafetensorsLayout layout = plan_safetensors(std::move(entries), {{kFacts, facts.dump()}});
+  return FileToWrite{
+      kTrainedCodesFile, layout.file_size, [layout, weights](OutputFile& file) {
+        append_safetensors(file, layout, [&](const TensorEntry& entry, OutputFile& to) {
+          const at::Tensor records = records_of(weights->at(entry.name));
+          to.append({static_cast<const std::byte*>(records.const_data_ptr()), records.nbytes()});
+        });
+      }};
 }
 
 at::Tensor TrainedWeight::decoded() const {
@@ -190,9 +187,9 @@ void check_trained_weight(const TrainedCodes& codes, const std::string& name,
   const TrainedWeight& weight = *codes.find(name);
   const bool fits = stored.dim() == 2 && stored.size(0) == weight.records.size(0) &&
                     stored.size(1) == weight.columns;
-  if (fits && weight.fingerprint ==
-                  fingerprint(stored, within, within != nullptr ? within->a : at::Tensor(),
-                              within != nullptr ? within->b : at::Tensor()))
+  if (fits && weight.fingerprint == fingerprint(stored, within,
+                                                within != nullptr ? within->a : at::Tensor(),
+                                                within != nullptr ? within->b : at::Tensor()))
     return;
   fail(ExitCode::refused_input, codes.path, ": ", name,
        " is not the weight these codes were trained with: another base model, or changed since. "
@@ -212,18 +209,18 @@ void check_trained_codes(CausalLm& model, const TrainedCodes& codes, const Weigh
                            linear != nullptr && linear->adapter ? &*linear->adapter : nullptr);
   });
   if (found != codes.weights.size())
-    fail(ExitCode::refused_input, codes.path, ": holds ", codes.weights.size(), " weights, of which ",
-         found, " are this model's");
+    fail(ExitCode::refused_input, codes.path, ": holds ", codes.weights.size(),
+         " weights, of which ", found, " are this model's");
 }
 
 void serve_trained_codes(CausalLm& model, const TrainedCodes& codes) {
-  visit_weights(model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight,
-                           Linear* linear) {
-    const TrainedWeight* trained = codes.find(name);
-    if (trained == nullptr) return;
-    weight = std::make_shared<DenseWeight>(trained->decoded().to(model.device, model.compute));
-    if (linear != nullptr && codes.merged) linear->adapter.reset();
-  });
+  visit_weights(
+      model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight, Linear* linear) {
+        const TrainedWeight* trained = codes.find(name);
+        if (trained == nullptr) return;
+        weight = std::make_shared<DenseWeight>(trained->decoded().to(model.device, model.compute));
+        if (linear != nullptr && codes.merged) linear->adapter.reset();
+      });
 }
 
 }  // namespace isogrid

@@ -107,8 +107,8 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
     const WeightLocation& location = *weights.find(slot.name);
     if (options.take && options.take(slot, view_tensor(location.file, *location.entry))) return;
     const at::Tensor stored = view_tensor(location.file, *location.entry);
-    *slot.tensor = slot.in_master ? stored.to(options.device)
-                                  : stored.to(options.device, model.compute);
+    *slot.tensor =
+        slot.in_master ? stored.to(options.device) : stored.to(options.device, model.compute);
   });
 }
 

@@ -32,7 +32,7 @@ class FakeQuantWeight final : public WeightSource {
                   const FakeQuantOptions& options);
 
   const Grid& grid() const { return *grid_; }
-  bool rounds() const { return active_; }
+  bool rounds() const override { return active_; }
   /// The rows' records, uint8 [out, row_bytes], as they are now.
   at::Tensor records(const LowRank* delta) const;
 

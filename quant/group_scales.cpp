@@ -100,15 +100,14 @@ at::Tensor best_group_scales(const at::Tensor& weight, int64_t group, const at::
   const at::NoGradGuard no_grad;
   const at::Tensor values = table.to(weight.device(), at::kFloat);
   const at::Tensor share =
-      importance.defined()
-          ? grouped(importance.to(weight.device(), at::kFloat).unsqueeze(0), group)
-          : at::full({1, 1, 1}, 1.0, weight.options().dtype(at::kFloat));
+      importance.defined() ? grouped(importance.to(weight.device(), at::kFloat).unsqueeze(0), group)
+                           : at::full({1, 1, 1}, 1.0, weight.options().dtype(at::kFloat));
   std::vector<at::Tensor> parts;
   const int64_t rows = std::max<int64_t>(1, kWeightsPerChunk / weight.size(1));
   for (int64_t first = 0; first < weight.size(0); first += rows)
-    parts.push_back(best_scales(
-        grouped(weight.detach().slice(0, first, first + rows).to(at::kFloat), group), values,
-        share));
+    parts.push_back(
+        best_scales(grouped(weight.detach().slice(0, first, first + rows).to(at::kFloat), group),
+                    values, share));
   return at::cat(parts);
 }
 

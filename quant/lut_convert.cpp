@@ -46,8 +46,8 @@ LutV2Parts v2_of_v1(const std::string& name, const LutV1Weight& v1, bool half) {
   parts.a = a / a_norm;
   parts.b = b / b_norm;
   parts.g = a_norm.reshape({-1}) * b_norm.reshape({-1});
-  parts.codes = at::zeros({v1.outputs(), packed_bytes(v1.inputs(), v1.bits())},
-                          a.options().dtype(at::kByte));
+  parts.codes =
+      at::zeros({v1.outputs(), packed_bytes(v1.inputs(), v1.bits())}, a.options().dtype(at::kByte));
   LutV2Weight v2(name, std::move(parts), {.half = half});
   v2.take_codes_of(float_weight(v1, a.device()));
   return v2.parts();
@@ -70,8 +70,8 @@ LutV2Parts narrowed(const std::string& name, const LutV2Weight& from, const at::
     if (to.importance.defined()) share = share * to.importance.to(share.options());
     const at::Tensor units = wanted.to(at::kFloat) / scales.masked_fill(scales.eq(0), 1);
     const double top = before.table.abs().max().item<double>();
-    start.table = fitted_table(units.clamp(-1.5 * top, 1.5 * top), share, count,
-                               TableFit::symmetric);
+    start.table =
+        fitted_table(units.clamp(-1.5 * top, 1.5 * top), share, count, TableFit::symmetric);
   }
   const ScaleDirections directions =
       of_rank(directions_of_product(before.left, before.right), to.rank, to.seed);
@@ -88,8 +88,8 @@ at::Tensor four_of_sixteen(const at::Tensor& values) {
   const at::Tensor sorted = std::get<0>(values.detach().to(at::kCPU, at::kDouble).sort());
   std::vector<double> centres;
   for (const double share : {0.2, 0.4, 0.6, 0.8})
-    centres.push_back(
-        sorted[static_cast<int64_t>(share * static_cast<double>(sorted.size(0) - 1))].item<double>());
+    centres.push_back(sorted[static_cast<int64_t>(share * static_cast<double>(sorted.size(0) - 1))]
+                          .item<double>());
   for (int round = 0; round < 20; ++round) {
     std::vector<double> sums(4, 0.0), counts(4, 0.0);
     for (int64_t i = 0; i < sorted.size(0); ++i) {
@@ -107,8 +107,8 @@ at::Tensor four_of_sixteen(const at::Tensor& values) {
 }
 
 LutV2Parts widened(const LutV2Parts& parts, int64_t rank, double size, uint64_t seed) {
-  const ScaleDirections wide = widened_directions({parts.a, parts.b, parts.g},
-                                                  rank - parts.g.size(0), size, seed);
+  const ScaleDirections wide =
+      widened_directions({parts.a, parts.b, parts.g}, rank - parts.g.size(0), size, seed);
   LutV2Parts result = parts;
   result.a = wide.a;
   result.b = wide.b;

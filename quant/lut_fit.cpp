@@ -107,8 +107,7 @@ void solve_scales(LutFit& fit) {
   // A column's importance weighs all of its terms alike.
   values = fit.values();
   fit.right = solved_rows(fit.right.t().contiguous(), fit.left.t().contiguous(),
-                          values.square().t().contiguous(),
-                          (values * fit.weight).t().contiguous())
+                          values.square().t().contiguous(), (values * fit.weight).t().contiguous())
                   .t()
                   .contiguous();
   take_nearest_codes(fit);

@@ -20,10 +20,10 @@ struct LutFitOptions {
   at::Tensor importance;  // [columns] or undefined: weight of the squared error of a column
 };
 
-/// Lessens sum importance * (weight - table[code] * (left right))^2 from `start` on, by turns: codes
-/// go to the nearest value, every row of `left`, every column of `right` and the table solve their
-/// least-squares problem with the rest held fixed. Never ends worse than it started. `start` needs
-/// no codes. The outermost value of the table becomes 1 in size. float32.
+/// Lessens sum importance * (weight - table[code] * (left right))^2 from `start` on, by turns:
+/// codes go to the nearest value, every row of `left`, every column of `right` and the table solve
+/// their least-squares problem with the rest held fixed. Never ends worse than it started. `start`
+/// needs no codes. The outermost value of the table becomes 1 in size. float32.
 LutFactors fitted_factors(const at::Tensor& weight, const LutFactors& start,
                           const LutFitOptions& options);
 

@@ -27,8 +27,7 @@ void check_rank(const std::string& name, const at::Tensor& weight, int64_t rank)
 
 ScaleDirections directions_of(const at::Tensor& weight, const at::Tensor& scales, double floor,
                               const LutStartOptions& options) {
-  return scale_directions(scales, options.group, weight.size(1), options.rank, floor,
-                          options.seed);
+  return scale_directions(scales, options.group, weight.size(1), options.rank, floor, options.seed);
 }
 
 double error_under(const ScaleDirections& directions, const at::Tensor& weight,
@@ -87,8 +86,8 @@ LutStart lut_start(const std::string& name) {
   fail(ExitCode::configuration, "lut_init: ", name, ": allowed are max_abs, mse, als, kmeans");
 }
 
-LutV2Parts coded_parts(const std::string& name, const at::Tensor& weight,
-                       const LutFactors& factors, bool half) {
+LutV2Parts coded_parts(const std::string& name, const at::Tensor& weight, const LutFactors& factors,
+                       bool half) {
   const at::NoGradGuard no_grad;
   const ScaleDirections directions = directions_of_product(factors.left, factors.right);
   LutV2Parts parts;

@@ -53,7 +53,7 @@ LutV1Parts start_lut_v1(const std::string& name, const at::Tensor& weight,
                         const LutStartOptions& options);
 
 /// Directions as parts with codes for `weight`; magnitudes are rounded to float16.
-LutV2Parts coded_parts(const std::string& name, const at::Tensor& weight,
-                       const LutFactors& factors, bool half);
+LutV2Parts coded_parts(const std::string& name, const at::Tensor& weight, const LutFactors& factors,
+                       bool half);
 
 }  // namespace isogrid

@@ -95,6 +95,8 @@ class WeightSource {
   /// To be called before each step, and once when a run is opened. `delta`: of an adapter that is
   /// rounded together with the weight.
   virtual void begin_step(const StepInfo&, const LowRank* /*delta*/) {}
+  /// Is what it serves now a rounding of something else that trains or has trained?
+  virtual bool rounds() const { return false; }
   /// What of dL/dW reaches the weight, changed by `delta`, before it was rounded; what trains of
   /// the rounding takes its gradient.
   virtual at::Tensor through_rounding(const at::Tensor& d_weight, const LowRank* /*delta*/) {

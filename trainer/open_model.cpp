@@ -8,8 +8,8 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "models/trained_codes.h"
 #include "models/hub_cache.h"
+#include "models/trained_codes.h"
 #include "models/weights.h"
 
 namespace isogrid {

@@ -101,8 +101,7 @@ std::optional<FileToWrite> codes_file(Training& training, const Publication& pub
     if (publication.is_adapter)
       return training.trainables.find(slot.name) != nullptr ? value.to(at::kFloat) : value;
     const WeightLocation* stored = index == nullptr ? nullptr : index->find(slot.name);
-    return value.to(stored != nullptr ? scalar_type(stored->entry->dtype)
-                                      : training.model.compute);
+    return value.to(stored != nullptr ? scalar_type(stored->entry->dtype) : training.model.compute);
   };
   auto file = trained_codes_file(training.model, publication.qat, published);
   if (!file || !training.average.defined()) return file;
@@ -129,9 +128,8 @@ std::string published_name(const Publication& publication, const TrainedSlice& s
 bool publishes_masters(const Training& training, const Publication& publication) {
   if (training.average.defined() || !publication.adapter_start.empty()) return false;
   if (publication.is_adapter)
-    return std::none_of(
-        training.trainables.slices.begin(), training.trainables.slices.end(),
-        [](const TrainedSlice& slice) { return slice.role == Role::factor; });
+    return std::none_of(training.trainables.slices.begin(), training.trainables.slices.end(),
+                        [](const TrainedSlice& slice) { return slice.role == Role::factor; });
   for (const TrainedSlice& slice : training.trainables.slices) {
     const WeightLocation* stored =
         publication.base_weights == nullptr ? nullptr : publication.base_weights->find(slice.name);

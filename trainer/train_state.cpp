@@ -313,8 +313,7 @@ Progress load_state(const std::string& path, Training& training, const Publicati
 void load_masters(const std::string& path, int64_t step, Training& training,
                   const Publication& publication) {
   StoredTensors stored(path);
-  const bool has_state =
-      std::filesystem::exists(std::filesystem::path(path) / kStateTensors);
+  const bool has_state = std::filesystem::exists(std::filesystem::path(path) / kStateTensors);
   if (has_state || !publishes_masters(training, publication)) stored.add_file(kStateTensors);
   add_published_files(stored, path);
   plan_masters(stored, training, publication);

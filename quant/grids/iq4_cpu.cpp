@@ -186,9 +186,8 @@ void recode(const float* values, int64_t count, std::byte* blocks) {
     Lanes x[kBlock], scale{};
     load_blocks<kBlock>(values + first * kBlock, n, x);
     for (int64_t lane = 0; lane < n; ++lane)
-      scale[lane] = together == 8
-                        ? xs_scale(to + lane / 8 * kXsBytes, static_cast<int>(lane % 8))
-                        : get_half(to + lane * kNlBytes);
+      scale[lane] = together == 8 ? xs_scale(to + lane / 8 * kXsBytes, static_cast<int>(lane % 8))
+                                  : get_half(to + lane * kNlBytes);
     store_nibbles(x, scale, n, to, together == 8 ? xs_place : nl_place);
   }
 }

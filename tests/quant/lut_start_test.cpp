@@ -29,13 +29,12 @@ at::Tensor uneven_weight(int64_t rows, int64_t columns) {
          (at::randn({1, columns}) * 0.5).exp() * 0.02;
 }
 
-at::Tensor served(const WeightSource& source) {
-  return whole_weight(source, at::kFloat, at::kCPU);
-}
+at::Tensor served(const WeightSource& source) { return whole_weight(source, at::kFloat, at::kCPU); }
 
 TEST(GroupScales, TheLargestMagnitudeOfEachGroup) {
   const at::Tensor weight = at::tensor({1.0f, -3.0f, 0.5f, 0.0f, 0.0f}).reshape({1, 5});
-  EXPECT_TRUE(largest_group_scales(weight, 2).equal(at::tensor({3.0f, 0.5f, 1e-8f}).reshape({1, 3})));
+  EXPECT_TRUE(
+      largest_group_scales(weight, 2).equal(at::tensor({3.0f, 0.5f, 1e-8f}).reshape({1, 3})));
 }
 
 // The best clip of Gaussian weights for +-1/3, +-1 is 1.49 deviations: 0.75 * 1.98.
@@ -60,8 +59,7 @@ TEST(GroupScales, DirectionsAreTheSingularVectorsOfTheSpreadScales) {
   const ScaleDirections d = scale_directions(scales, 8, 29, 3, 0, 1);
   const auto [u, s, v] = at::linalg_svd(spread, false);
   EXPECT_LE(gap(d.g, s.slice(0, 0, 3)), 1e-5);
-  const at::Tensor wanted =
-      at::matmul(u.slice(1, 0, 3) * s.slice(0, 0, 3), v.slice(0, 0, 3));
+  const at::Tensor wanted = at::matmul(u.slice(1, 0, 3) * s.slice(0, 0, 3), v.slice(0, 0, 3));
   EXPECT_LE(gap(at::matmul(d.a * d.g, d.b), wanted), 1e-4);
   EXPECT_LE(gap(d.b.norm(2, {1}), at::tensor({1.0f, 1.0f, 1.0f})), 1e-5);
 }
@@ -116,8 +114,7 @@ TEST(LutStartTest, ImportanceLowersTheErrorItWeighs) {
 
 TEST(LutStartTest, TheFitNeverEndsWorse) {
   const at::Tensor weight = uneven_weight(40, 64);
-  const ScaleDirections d =
-      scale_directions(largest_group_scales(weight, 16), 16, 64, 4, 1e-4, 1);
+  const ScaleDirections d = scale_directions(largest_group_scales(weight, 16), 16, 64, 4, 1e-4, 1);
   LutFactors start;
   start.bits = 2;
   start.table = uniform_table(2);
@@ -190,9 +187,9 @@ TEST(LutConvert, V2ServesWhatV1Served) {
 TEST(LutConvert, TheOldRuleForFourValues) {
   const at::Tensor from_uniform = four_of_sixteen(uniform_table(4));
   EXPECT_TRUE(from_uniform.allclose(at::tensor({-0.7334f, -0.2002f, 0.2668f, 0.8f}), 0, 1e-4));
-  const at::Tensor dense = at::tensor({-2.0f, -1.0f, -0.75f, -0.5f, -0.375f, -0.25f, -0.125f,
-                                       -0.0625f, 0.0625f, 0.125f, 0.25f, 0.375f, 0.5f, 0.75f, 1.0f,
-                                       2.0f});
+  const at::Tensor dense =
+      at::tensor({-2.0f, -1.0f, -0.75f, -0.5f, -0.375f, -0.25f, -0.125f, -0.0625f, 0.0625f, 0.125f,
+                  0.25f, 0.375f, 0.5f, 0.75f, 1.0f, 2.0f});
   EXPECT_TRUE(four_of_sixteen(dense).allclose(at::tensor({-1.5f, -0.344f, 0.344f, 1.5f}), 0, 1e-3));
 }
 

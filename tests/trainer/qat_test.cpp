@@ -1,5 +1,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -46,9 +47,8 @@ Training rounded_training(const QatConfig& qat, bool adapters,
     spec.rank = 4;
     attach_fresh_adapters(model, spec, 1, at::kFloat);
     at::manual_seed(5);
-    visit_linears(model, [](const std::string&, Linear& linear) {
-      linear.adapter->b.uniform_(-0.02, 0.02);
-    });
+    visit_linears(
+        model, [](const std::string&, Linear& linear) { linear.adapter->b.uniform_(-0.02, 0.02); });
   }
   round_to_target(model, qat);
   if (adapters)
@@ -75,13 +75,13 @@ void train(Training& training, int64_t steps) {
 /// What a pass multiplies with, by name.
 std::map<std::string, at::Tensor> served_weights(CausalLm& model) {
   std::map<std::string, at::Tensor> served;
-  visit_weights(model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight,
-                           Linear* linear) {
-    at::Tensor out = at::empty({weight->outputs(), weight->inputs()}, at::kFloat);
-    const auto change = linear != nullptr ? rounded_change(*linear) : std::nullopt;
-    weight->materialise(out, 0, weight->outputs(), change ? &*change : nullptr);
-    served[name] = out;
-  });
+  visit_weights(
+      model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight, Linear* linear) {
+        at::Tensor out = at::empty({weight->outputs(), weight->inputs()}, at::kFloat);
+        const auto change = linear != nullptr ? rounded_change(*linear) : std::nullopt;
+        weight->materialise(out, 0, weight->outputs(), change ? &*change : nullptr);
+        served[name] = out;
+      });
   return served;
 }
 
@@ -134,10 +134,11 @@ TEST_P(EveryTarget, ItsCodesOnDiskAreTheWeightsOfTraining) {
 std::vector<Target> targets() {
   std::vector<Target> list;
   for (const char* name :
-       {"gguf:q8_0", "gguf:q4_0", "gguf:q4_1", "gguf:q5_0", "gguf:q5_1", "gguf:q2_k", "gguf:q3_k_m",
-        "gguf:q4_k_m", "gguf:q5_k_s", "gguf:q6_k", "gguf:iq4_nl", "gguf:iq4_xs", "gguf:mxfp4",
-        "gguf:nvfp4", "gguf:tq1_0", "gguf:tq2_0", "gguf:q1_0", "gguf:q2_0", "int4_g32", "int4_g64",
-        "int4_g128", "universal_int4", "int8", "torchao:int4wo", "torchao:int8wo",
+       {"gguf:q8_0",    "gguf:q4_0",      "gguf:q4_1",   "gguf:q5_0",      "gguf:q5_1",
+        "gguf:q2_k",    "gguf:q3_k_m",    "gguf:q4_k_m", "gguf:q5_k_s",    "gguf:q6_k",
+        "gguf:iq4_nl",  "gguf:iq4_xs",    "gguf:mxfp4",  "gguf:nvfp4",     "gguf:tq1_0",
+        "gguf:tq2_0",   "gguf:q1_0",      "gguf:q2_0",   "int4_g32",       "int4_g64",
+        "int4_g128",    "universal_int4", "int8",        "torchao:int4wo", "torchao:int8wo",
         "torchao:8da4w"})
     list.push_back({name, "derived", false});
   for (const char* name : {"gguf:q4_0", "gguf:q4_k_m", "universal_int4"}) {
@@ -200,6 +201,34 @@ TEST(Qat, AnAdapterRoundedIntoItsWeightTakesTheGradientOfTheSum) {
   static_cast<void>(adapter);
 }
 
+// Blocks of 32: scale 127 / 127 = 1, and 2.4 is 2. Of 256: the extreme -254 is code -127 of
+// scale 2. A token from -1 to 254: scale 1, zero -127.
+TEST(Qat, ActivationsAreRoundedAsTheEngineDoes) {
+  at::Tensor x = at::zeros({2, 256});
+  x[0][0] = 127.0f;
+  x[0][1] = 2.4f;
+  x[0][32] = 0.5f;
+  x[1][0] = -254.0f;
+  x[1][1] = 2.9f;
+  x[1][200] = 5.1f;
+  const at::Tensor small = rounded_activations(x, ActivationRounding::q8_0);
+  EXPECT_EQ(small[0][0].item<float>(), 127.0f);
+  EXPECT_EQ(small[0][1].item<float>(), 2.0f);
+  EXPECT_NEAR(small[0][32].item<float>(), 0.5f, 1e-3);
+  const at::Tensor super = rounded_activations(x, ActivationRounding::q8_k);
+  EXPECT_EQ(super[1][0].item<float>(), -254.0f);
+  EXPECT_EQ(super[1][1].item<float>(), 2.0f);
+  EXPECT_EQ(super[1][200].item<float>(), 6.0f);
+  at::Tensor token = at::zeros({1, 4});
+  token[0][0] = -1.0f;
+  token[0][1] = 254.0f;
+  token[0][2] = 3.3f;
+  const at::Tensor whole = rounded_activations(token, ActivationRounding::int8_token);
+  EXPECT_EQ(whole[0][0].item<float>(), -1.0f);
+  EXPECT_EQ(whole[0][1].item<float>(), 254.0f);
+  EXPECT_EQ(whole[0][2].item<float>(), 3.0f);
+}
+
 TEST(Qat, TheMixGivesEachWeightTheTypeOfTheFile) {
   CausalLm model = build_model(wide_decoder());
   const TargetGrids grids = target_grids(model, qat_for("gguf:q4_k_m"));
@@ -211,9 +240,12 @@ TEST(Qat, TheMixGivesEachWeightTheTypeOfTheFile) {
 
 TEST(Qat, WhatIsNotThereIsRefusedByName) {
   CausalLm model = build_model(wide_decoder());
-  expect_refusal([&] { target_grids(model, qat_for("gguf:q9_9")); }, ExitCode::configuration, "gguf:q4_k_m");
-  expect_refusal([&] { target_grids(model, qat_for("int5")); }, ExitCode::configuration, "universal_int4");
-  expect_refusal([&] { target_grids(model, qat_for("gguf:f16")); }, ExitCode::configuration, "qat_target: gguf:f16");
+  expect_refusal([&] { target_grids(model, qat_for("gguf:q9_9")); }, ExitCode::configuration,
+                 "gguf:q4_k_m");
+  expect_refusal([&] { target_grids(model, qat_for("int5")); }, ExitCode::configuration,
+                 "universal_int4");
+  expect_refusal([&] { target_grids(model, qat_for("gguf:f16")); }, ExitCode::configuration,
+                 "qat_target: gguf:f16");
   QatConfig qat = qat_for("int8");
   qat.qat_exclude = {"o_project"};
   expect_refusal([&] { target_grids(model, qat); }, ExitCode::configuration, "o_project");

@@ -51,8 +51,7 @@ void print_score(double loss, int64_t tokens, double seconds, const std::string&
 void report(const Invocation& invocation, const Measured& plain, double seconds,
             const std::string& how, const Json& datasets, const MeasureModel& measure) {
   std::vector<Measured> rows;
-  if (invocation.config.qat.qat_target)
-    rows = compare_quantised(invocation.config, plain, measure);
+  if (invocation.config.qat.qat_target) rows = compare_quantised(invocation.config, plain, measure);
   if (!invocation.options.json) {
     print_score(plain.loss, plain.tokens, seconds, how);
     if (!rows.empty()) std::printf("\n%s", comparison_table(rows).c_str());

@@ -95,8 +95,8 @@ class NextTokenLossFunction : public torch::autograd::Function<NextTokenLossFunc
     for_chunks(inputs.size(0), head, [&](int64_t first, int64_t last) {
       const at::Tensor part = inputs.slice(0, first, last);
       const auto chunk =
-          differentiate_cross_entropy(multiply(part, weight), labels.slice(0, first, last), smoothing,
-                                      scale.slice(0, first, last).squeeze(1));
+          differentiate_cross_entropy(multiply(part, weight), labels.slice(0, first, last),
+                                      smoothing, scale.slice(0, first, last).squeeze(1));
       accumulate_head(head, chunk.d_logits, part);
     });
   }

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "export/gguf_mix.h"
+#include "models/gguf_mix.h"
 #include "quant/grids/codecs.h"
 
 namespace isogrid {

@@ -1,12 +1,50 @@
 #include "export/source.h"
 
 #include <map>
+#include <set>
 
+#include "core/error.h"
+#include "core/log.h"
 #include "core/tensor_file.h"
 #include "models/registry.h"
 #include "models/weights.h"
 
 namespace isogrid {
+namespace {
+
+/// The codes of the adapter that is exported, else of the model; each is held against the weight
+/// and the adapter it was trained with.
+std::shared_ptr<const TrainedCodes> codes_of(ExportSource& source) {
+  const bool adapted = !source.adapters.empty();
+  const auto codes = read_trained_codes(adapted ? source.adapters.back().path : source.folder.path);
+  if (codes == nullptr) {
+    if (adapted && read_trained_codes(source.folder.path) != nullptr)
+      log_warning(concat(source.folder.path, "/", kTrainedCodesFile,
+                         ": the adapter changes these weights, so they are quantised anew"));
+    return nullptr;
+  }
+  if (adapted && !codes->merged)
+    fail(ExitCode::configuration, codes->path,
+         ": the adapter was trained beside a rounded base (qat_lora: base), and merging it would "
+         "leave the grid; export the base without it and the adapter as it is (export_formats: "
+         "adapter), or delete this file to merge all the same");
+  std::map<std::string, const Adapter*> adapter_of;
+  visit_linears(source.model, [&](const std::string& name, Linear& linear) {
+    if (linear.adapter) adapter_of[name + ".weight"] = &*linear.adapter;
+  });
+  std::set<std::string> found;
+  source.model.visit([&](const TensorSlot& slot) {
+    if (codes->find(slot.name) == nullptr) return;
+    check_trained_weight(*codes, slot.name, *slot.tensor, adapter_of[slot.name]);
+    found.insert(slot.name);
+  });
+  for (const auto& [name, unused] : codes->weights)
+    if (found.count(name) == 0)
+      fail(ExitCode::refused_input, codes->path, ": ", name, " is no weight of this model");
+  return codes;
+}
+
+}  // namespace
 
 ExportSource open_export_source(const std::string& path, std::vector<PeftFolder> adapters,
                                 const Quantiser& quantise) {
@@ -32,6 +70,7 @@ ExportSource open_export_source(const std::string& path, std::vector<PeftFolder>
     for (std::string& name : attach_peft_adapters(source.model, source.adapters[i], at::kFloat))
       source.replaced.push_back(std::move(name));
   }
+  source.codes = codes_of(source);
   return source;
 }
 
@@ -60,6 +99,13 @@ at::ScalarType published_type(const ExportSource& source, const std::string& nam
   return scalar_type(location->entry->dtype);
 }
 
+/// Where a training chose the codes, they and what they decode to are what is published.
+void use_trained_codes(const ExportSource& source, ExportTensor& tensor) {
+  tensor.trained = source.codes ? source.codes->find(tensor.name) : nullptr;
+  if (tensor.trained != nullptr)
+    tensor.value = [trained = tensor.trained] { return trained->decoded(); };
+}
+
 /// The matrices that an adapter changes or that lie in few bits: their values must be made.
 std::map<std::string, ExportTensor> made_matrices(ExportSource& source) {
   std::map<std::string, const Linear*> changed;
@@ -84,6 +130,7 @@ std::map<std::string, ExportTensor> made_matrices(ExportSource& source) {
           const WeightLocation* location = source.weights->find(tensor.name);
           if (location != nullptr && location->gguf) tensor.blocks = location;
         }
+        use_trained_codes(source, tensor);
         tensors[tensor.name] = std::move(tensor);
       });
   return tensors;
@@ -106,6 +153,7 @@ std::vector<ExportTensor> export_tensors(ExportSource& source) {
     ExportTensor tensor{.name = slot.name, .role = slot.role, .shape = slot.tensor->sizes().vec()};
     tensor.stored = published_type(source, slot.name, /*few_bits=*/false);
     tensor.value = [value = *slot.tensor] { return value; };
+    use_trained_codes(source, tensor);
     tensors.push_back(std::move(tensor));
   });
   // Those whose parts in few bits go by other names.

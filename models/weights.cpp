@@ -116,7 +116,7 @@ void check_fit(CausalLm& model, const WeightIndex& weights, const std::string& w
                std::set<std::string> known) {
   ProblemList problems;
   model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role) || quantised.count(slot.name) != 0) return;
+    if (is_adapter(slot.role) || slot.of_run || quantised.count(slot.name) != 0) return;
     known.insert(slot.name);
     const WeightLocation* location = weights.find(slot.name);
     if (location == nullptr)
@@ -189,10 +189,11 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
   install_quantised(model, weights, options, std::move(quantised));
   if (options.keep_blocks) install_blocks(model, weights);
   model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role) || is_quantised(slot.role)) return;
-    const WeightLocation& location = *weights.find(slot.name);
-    if (options.take && options.take(slot, stored_tensor(location))) return;
-    *slot.tensor = stored_tensor(location).to(options.device, model.compute);
+    if (is_adapter(slot.role) || is_quantised(slot.role) || slot.of_run) return;
+    const at::Tensor stored = stored_tensor(*weights.find(slot.name));
+    if (options.take && options.take(slot, stored)) return;
+    *slot.tensor =
+        slot.in_master ? stored.to(options.device) : stored.to(options.device, model.compute);
   });
 }
 

@@ -12,6 +12,7 @@
 #include "core/phase.h"
 #include "data/kd_rows.h"
 #include "models/registry.h"
+#include "models/rounding.h"
 #include "trainer/buffer_cache.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
@@ -110,8 +111,8 @@ void return_to_best(Run& run) {
       run.progress.best_step == run.progress.step)
     return;
   run.last_evaluation.reset();
-  load_masters(run.checkpoints.path_of(run.progress.best_step), run.opened.training,
-               run.opened.publication);
+  load_masters(run.checkpoints.path_of(run.progress.best_step), run.progress.best_step,
+               run.opened.training, run.opened.publication);
   run.display.note(concat("the best evaluation was after step ", run.progress.best_step,
                           "; that checkpoint is the result"));
 }
@@ -233,7 +234,10 @@ Provenance full_provenance(const RunConfig& config, const Publication& publicati
 Progress resumed_progress(const RunConfig& config, CheckpointStore& checkpoints,
                           OpenedTraining& opened, const Provenance& provenance) {
   const auto path = checkpoint_to_resume(config, checkpoints);
-  if (!path) return {};
+  if (!path) {
+    begin_step(opened.training.model, {.total_steps = opened.training.schedule.total});
+    return {};
+  }
   const Progress progress = load_state(*path, opened.training, opened.publication, provenance);
   checkpoints.go_on_from(progress.step);
   log_info(concat("going on from ", *path));

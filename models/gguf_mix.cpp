@@ -1,4 +1,4 @@
-#include "export/gguf_mix.h"
+#include "models/gguf_mix.h"
 
 #include "core/error.h"
 #include "core/gguf_names.h"

@@ -5,7 +5,7 @@
 #include "core/error.h"
 #include "models/attach_adapters.h"
 #include "models/gguf_mix.h"
-#include "models/gguf_names.h"
+#include "core/gguf_names.h"
 #include "quant/fake_quant.h"
 #include "quant/gguf_grid.h"
 

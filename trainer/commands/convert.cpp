@@ -4,7 +4,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/tensor_file.h"
-#include "export/gguf_mix.h"
+#include "models/gguf_mix.h"
 #include "export/registry.h"
 #include "models/hub_cache.h"
 #include "models/weights.h"

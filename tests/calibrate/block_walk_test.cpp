@@ -54,9 +54,9 @@ TEST(BlockWalk, InputsAreThoseOfTheModelAndFollowWhatWasReplaced) {
   changed.blocks[0].gate_up.linears[1].weight = std::make_shared<DenseWeight>(at::zeros({48, 32}));
   walk_blocks(model, rows, [&](SeenGroup& seen) {
     if (seen.group == LinearGroup::qkv) {
-      EXPECT_TRUE(seen.inputs.second_moment().allclose(
-          moment_before(seen.layer == 0 ? model : changed, seen.layer, rows), 1e-4, 1e-6))
-          << seen.layer;
+      const at::Tensor expected =
+          moment_before(seen.layer == 0 ? model : changed, seen.layer, rows);
+      EXPECT_TRUE(seen.inputs.second_moment().allclose(expected, 1e-4, 1e-6)) << seen.layer;
     }
     if (seen.layer == 0 && seen.group == LinearGroup::gate_up)
       seen.projection().linears[1].weight = changed.blocks[0].gate_up.linears[1].weight;
@@ -87,7 +87,7 @@ TEST(CalibratedModel, IsNearerToTheDenseOneThanARoundedOne) {
 
 TEST(CalibratedModel, HoldsTheAdapterAndLeavesTheModelAsItWas) {
   CausalLm model = small_model();
-  attach_fresh_adapters(model, {.rank = 4}, 1, at::kFloat);
+  attach_fresh_adapters(model, AdapterSpec(), 1, at::kFloat);
   Linear& linear = model.blocks[1].output.linears[0];
   linear.adapter->b.fill_(0.3);
   const at::Tensor merged = merged_weight(linear, at::kFloat);

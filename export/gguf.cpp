@@ -178,7 +178,7 @@ std::string gguf_file_name(const ExportSource& source, const std::string& varian
 }
 
 void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path,
-                     const ExportConfig& config) {
+                     const ExportConfig& config, IoCalls& io) {
   const GgufMix& mix = mix_of(variant);
   std::vector<GgufSource> sources = gguf_sources(source);
   GgufMetadata metadata =
@@ -210,8 +210,8 @@ void write_gguf_file(ExportSource& source, const std::string& variant, const std
       return file.append(from.blocks->bytes());
     append_rows(from.value(), *tensor.type, importance.of(tensor), tensor.name, file);
   };
-  write_file_durably(path, layout.file_size,
-                     [&](OutputFile& file) { append_gguf(file, layout, produce); });
+  write_file_durably(
+      path, layout.file_size, [&](OutputFile& file) { append_gguf(file, layout, produce); }, io);
   const GgufFile written(path);  // strictly, as a stranger's
   if (written.header().tensors().size() != layout.tensors.size())
     fail(ExitCode::internal, path, ": came back with other tensors than were written");

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "configs/export_config.h"
+#include "core/io_writer.h"
 #include "export/source.h"
 #include "quant/packed_model.h"
 
@@ -52,7 +53,7 @@ void write_gguf(ExportSource& source, const ExportRequest& request);
 std::string gguf_file_name(const ExportSource& source, const std::string& variant);
 /// The same under a name of the caller's.
 void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path,
-                     const ExportConfig& config = {});
+                     const ExportConfig& config = {}, IoCalls& io = IoCalls::system());
 /// The adapter alone as GGUF.
 void write_gguf_lora(ExportSource& source, const ExportRequest& request);
 void write_gptq(ExportSource& source, const ExportRequest& request);

@@ -90,7 +90,7 @@ bool is_plain_number(Dtype type) {
 
 /// The type a tensor has in the folder. A head that became its own matrix has the embedding's, and
 /// so has one that somebody stored in few bits.
-at::ScalarType published_type(const ExportSource& source, const std::string& name, bool few_bits) {
+at::ScalarType type_in_folder(const ExportSource& source, const std::string& name, bool few_bits) {
   const WeightLocation* location = source.weights->find(name);
   if (few_bits && location != nullptr && !location->gguf &&
       !is_plain_number(location->entry->dtype))
@@ -121,7 +121,7 @@ std::map<std::string, ExportTensor> made_matrices(ExportSource& source) {
         ExportTensor tensor;
         tensor.name = module + ".weight";
         tensor.role = module == "model.embed_tokens" ? Role::embedding : Role::weight;
-        tensor.stored = published_type(source, tensor.name, few_bits);
+        tensor.stored = type_in_folder(source, tensor.name, few_bits);
         tensor.shape = {weight->outputs(), weight->inputs()};
         if (found != changed.end()) {
           tensor.value = [linear = found->second] { return merged_weight(*linear, at::kFloat); };
@@ -151,7 +151,7 @@ std::vector<ExportTensor> export_tensors(ExportSource& source) {
   source.model.visit([&](const TensorSlot& slot) {
     if (is_adapter(slot.role) || take(slot.name) || is_quantised(slot.role)) return;
     ExportTensor tensor{.name = slot.name, .role = slot.role, .shape = slot.tensor->sizes().vec()};
-    tensor.stored = published_type(source, slot.name, /*few_bits=*/false);
+    tensor.stored = type_in_folder(source, slot.name, /*few_bits=*/false);
     tensor.value = [value = *slot.tensor] { return value; };
     use_trained_codes(source, tensor);
     tensors.push_back(std::move(tensor));

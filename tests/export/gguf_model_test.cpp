@@ -6,8 +6,11 @@
 #include <gtest/gtest.h>
 
 #include "core/gguf_folder.h"
+#include "core/imatrix_file.h"
 #include "data/tokenizer/tokenizer.h"
 #include "models/score.h"
+#include "tests/core/faulty_io.h"
+#include "tests/core/refusal.h"
 #include "tests/export/small_model.h"
 
 namespace isogrid {
@@ -156,6 +159,84 @@ TEST(GgufFolder, IsAFileOrTheFolderThatHoldsItAlone) {
   EXPECT_EQ(by_file.config["rope_theta"], 50000.0);
   EXPECT_EQ(by_file.config["rms_norm_eps"], 1e-5);
   EXPECT_EQ(by_file.chat_template, open_model_folder(folder / "base").chat_template);
+}
+
+TEST(GgufExport, LeavesNothingWhereTheDiskFillsUp) {
+  const TemporaryDirectory folder(memory_directory());
+  Json config = small_config("qwen3");
+  config["num_hidden_layers"] = 1;
+  write_small_model(folder, config);
+  ExportSource source = open_export_source(folder / "base", {});
+  const std::string path = folder / "out.gguf";
+  for (int call = 1;; ++call) {
+    FaultyIo io(call, ENOSPC, /*for_good=*/true);
+    try {
+      write_gguf_file(source, "q4_0", path, {}, io);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::io) << error.what();
+    }
+    if (!io.fired()) break;
+    std::vector<std::string> left;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+      if (entry.path().extension() == ".gguf") left.push_back(entry.path().filename());
+    // The last call of all, the sync of the folder, comes when the file is whole.
+    for (const std::string& name : left) EXPECT_NO_THROW(GgufFile(folder / name)) << name << call;
+  }
+  EXPECT_EQ(GgufFile(path).header().text("general.architecture"), "qwen3");
+}
+
+TEST(GgufExport, TakesTypesByNameAndOneTypeForAll) {
+  const TemporaryDirectory folder;
+  write_small_model(folder, small_config("llama"));
+  ExportSource source = open_export_source(folder / "base", {});
+  const auto type_of = [&](const ExportConfig& config, const char* tensor) {
+    write_gguf_file(source, "q4_k_m", folder / "m.gguf", config);
+    return GgufFile(folder / "m.gguf").header().find_tensor(tensor)->type->name;
+  };
+  ExportConfig config;
+  EXPECT_EQ(type_of(config, "blk.0.ffn_down.weight"), "Q4_K");  // too few layers for more
+  EXPECT_EQ(type_of(config, "blk.0.attn_q.weight"), "Q5_0");    // rows of 64
+  config.gguf_tensor_types = {"blk.0.*down=q8_0", "down=q3_k"};
+  EXPECT_EQ(type_of(config, "blk.0.ffn_down.weight"), "Q8_0");
+  EXPECT_EQ(type_of(config, "blk.1.ffn_down.weight"), "Q3_K");
+  config = {};
+  config.gguf_pure = true;
+  EXPECT_EQ(type_of(config, "token_embd.weight"), "Q5_0");
+  config.gguf_tensor_types = {"down=quick"};
+  expect_refusal([&] { write_gguf_file(source, "q4_0", folder / "m.gguf", config); },
+                 ExitCode::configuration, "gguf_tensor_types: down=quick");
+}
+
+TEST(GgufExport, WeighsColumnsByAnImportanceMatrix) {
+  const TemporaryDirectory folder;
+  write_small_model(folder, small_config("llama"));
+  ExportSource source = open_export_source(folder / "base", {});
+  ExportConfig config;
+  expect_refusal([&] { write_gguf_file(source, "q2_k_s", folder / "m.gguf", config); },
+                 ExitCode::configuration, "importance matrix");
+  ImportanceMatrix matrix;
+  for (int layer = 0; layer < 5; ++layer) {
+    ImportanceSums& sums = matrix.weights[concat("blk.", layer, ".ffn_down.weight")];
+    sums.tokens = 2;
+    for (int i = 0; i < 256; ++i) sums.squares.push_back(static_cast<float>(1 + i % 7));
+  }
+  matrix.datasets = {"text"};
+  write_imatrix(folder / "i.gguf", matrix);
+  write_gguf_file(source, "q4_k_m", folder / "plain.gguf", config);
+  config.imatrix = folder / "i.gguf";
+  write_gguf_file(source, "q4_k_m", folder / "weighed.gguf", config);
+  const GgufFile plain(folder / "plain.gguf"), weighed(folder / "weighed.gguf");
+  const auto bytes = [](const GgufFile& file, const char* name) {
+    return as_text(file.bytes(*file.header().find_tensor(name)));
+  };
+  EXPECT_NE(bytes(plain, "blk.0.ffn_down.weight"), bytes(weighed, "blk.0.ffn_down.weight"));
+  EXPECT_EQ(bytes(plain, "blk.0.ffn_up.weight"), bytes(weighed, "blk.0.ffn_up.weight"));
+  EXPECT_EQ(weighed.header().natural("quantize.imatrix.entries_count"), 5u);
+  EXPECT_EQ(weighed.header().text("quantize.imatrix.dataset"), "text");
+  matrix.weights["blk.1.ffn_down.weight"].squares.pop_back();
+  write_imatrix(folder / "i.gguf", matrix);
+  expect_refusal([&] { write_gguf_file(source, "q4_k_m", folder / "m.gguf", config); },
+                 ExitCode::refused_input, "was it measured on another model");
 }
 
 TEST(GgufFolder, StretchedRotationsComeBack) {

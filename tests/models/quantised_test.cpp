@@ -130,6 +130,22 @@ TEST_P(QuantisedProjection, GivesTheBitsOfADenseLayerHoldingTheDecodedWeight) {
   for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i].equal(wanted[i])) << i;
 }
 
+TEST_P(QuantisedProjection, AFewRowsAreMultipliedInStretchesWithTheSameBits) {
+  const at::NoGradGuard no_grad;
+  const auto weight = GetParam().make(at::randn({1203, 131}));  // several stretches
+  Projection quantised, dense;
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    quantised.linears = {{weight, at::randn({1203}).to(type)}};
+    dense.linears = quantised.linears;
+    dense.linears[0].weight = std::make_shared<DenseWeight>(whole_weight(*weight, type, at::kCPU));
+    for (const int64_t rows : {1, 5, 32}) {
+      const at::Tensor x = at::randn({rows, 131}).to(type), onto = at::randn({rows, 1203}).to(type);
+      EXPECT_TRUE(project(quantised, x)[0].equal(project(dense, x)[0])) << rows;
+      EXPECT_TRUE(project(quantised, x, {}, onto)[0].equal(project(dense, x, {}, onto)[0])) << rows;
+    }
+  }
+}
+
 TEST_P(QuantisedProjection, RowsAreRowsOfTheWholeInEveryType) {
   const auto weight = GetParam().make(at::randn({23, 131}));
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {

@@ -99,10 +99,9 @@ TensorListing list_kd_cache(const std::string& path) {
     const std::string name = kd_shard_name(shard);
     if (!files.has(name)) continue;
     const SafetensorsFile file(files.open(name), files.shown(name));
-    for (TensorEntry entry : file.header().tensors()) {
-      entry.name = name + "/" + entry.name;
-      listing.rows.push_back({name, entry});
-    }
+    for (const TensorEntry& entry : file.header().tensors())
+      listing.rows.push_back({name, name + "/" + entry.name, dtype_name(entry.dtype), entry.shape,
+                              entry.bytes(), entry.bytes() * 8 / dtype_bits(entry.dtype)});
   }
   return listing;
 }

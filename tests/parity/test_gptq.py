@@ -47,7 +47,7 @@ def test_the_error_of_a_layer_is_the_references(bits, group, symmetric, order, t
     assert (ours["rounded"] - theirs).abs().lt(1e-5).double().mean() > 0.85
 
 
-SHAPES = models.shape(hidden=96, intermediate=160, heads=4, kv_heads=2, layers=2)
+SHAPES = models.shape(hidden=96, intermediate=160, heads=4, kv_heads=4, layers=2)
 GROUPS = (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), ("self_attn.o_proj",),
           ("mlp.gate_proj", "mlp.up_proj"), ("mlp.down_proj",))
 

@@ -4,6 +4,9 @@ set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+# Collecting garbage, GCC walks through the whole precompiled header each time.
+add_compile_options(
+  "$<$<COMPILE_LANG_AND_ID:CXX,GNU>:SHELL:--param ggc-min-expand=1000 --param ggc-min-heapsize=4000000>")
 # Libraries and programs alike: a precompiled header serves only files compiled with equal flags,
 # and CMake's own switch gives libraries -fPIC and programs -fPIE.
 add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fPIE>)
@@ -41,14 +44,22 @@ else()
     $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<NOT:$<CONFIG:Debug>>>:-D_FORTIFY_SOURCE=2>)
 endif()
 
-# isogrid_library(core SOURCES a.cpp b.cpp PUBLIC isogrid::torch PRIVATE yaml-cpp)
-# makes the static library isogrid_core and its alias isogrid::core.
+# isogrid_library(core SOURCES a.cpp b.cpp ALONE b.cpp PUBLIC isogrid::torch PRIVATE yaml-cpp)
+# makes the static library isogrid_core and its alias isogrid::core. Most of a small file's time goes
+# into the headers it reads, so five are read together; those named ALONE are slow by themselves.
 function(isogrid_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;ALONE;PUBLIC;PRIVATE" ${ARGN})
   add_library(isogrid_${name} STATIC ${ARG_SOURCES})
   add_library(isogrid::${name} ALIAS isogrid_${name})
   target_include_directories(isogrid_${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_link_libraries(isogrid_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} isogrid::warnings)
+  isogrid_together(isogrid_${name} ${ARG_ALONE})
+endfunction()
+
+# isogrid_together(target alone.cpp): compiles the sources of a target five at a time, but for these.
+function(isogrid_together target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${ISOGRID_UNITY} UNITY_BUILD_BATCH_SIZE 5)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
 # Sources compiled for one instruction set, in the namespace that ISOGRID_ISA names, and put into a library.
@@ -80,15 +91,12 @@ endfunction()
 # isogrid_test(core SOURCES error_test.cpp LIBS isogrid::core): one program per folder, because
 # loading LibTorch costs 0.4 s per process.
 function(isogrid_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;ALONE;LIBS" ${ARGN})
   add_executable(${name}_tests ${ARG_SOURCES})
+  isogrid_together(${name}_tests ${ARG_ALONE})
   target_link_libraries(${name}_tests PRIVATE ${ARG_LIBS} isogrid::warnings GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name}_tests PRIVATE ISOGRID_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  isogrid_reaches_torch(${name}_tests with_torch)
-  if(NOT with_torch)
-    # A third less to compile. The others must keep the flags of the precompiled header.
-    target_compile_options(${name}_tests PRIVATE -O1)
-  endif()
+  target_compile_options(${name}_tests PRIVATE -O1)
   add_test(NAME ${name} COMMAND ${name}_tests --gtest_brief=1)
   # Waiting busily, LibTorch's threads would slow small tests down tenfold on a machine with other work.
   set(environment "ISOGRID_TRAINER=${CMAKE_BINARY_DIR}/bin/trainer" OMP_WAIT_POLICY=passive)

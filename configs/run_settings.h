@@ -33,7 +33,8 @@ struct RunSettings {
                     {"torch.float16", "float16"}});
     };
     field("output_dir", output_dir, "Where a run writes; output/<config name> when not given.");
-    field("overwrite_output_dir", overwrite_output_dir, "Start afresh in an output_dir of ours.");
+    field("overwrite_output_dir", overwrite_output_dir,
+          "Start afresh in an output_dir of ours, unless this very run is in it, unfinished.");
     field("device", device, "Where it computes; auto: a GPU if there is one.")
         .checked(problem_with_device, "auto, cpu, cuda, cuda:<n>");
     dtypes(

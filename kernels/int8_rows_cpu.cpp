@@ -11,6 +11,20 @@ namespace {
 typedef int8_t CodeLanes __attribute__((vector_size(16), aligned(1), may_alias));
 
 inline Lanes load_codes(const int8_t* from, int64_t count) {
+#if defined(__AVX512F__)  // the compiler widens in three steps
+  if (count == kLanes)
+    return reinterpret_cast<Lanes>(
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(*reinterpret_cast<const __m128i_u*>(from))));
+#elif defined(__AVX2__)
+  if (count == kLanes) {
+    const __m128i bytes = *reinterpret_cast<const __m128i_u*>(from);
+    Lanes lanes;
+    auto* parts = reinterpret_cast<__m256_u*>(&lanes);
+    parts[0] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+    parts[1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
+    return lanes;
+  }
+#endif
   CodeLanes codes{};
   if (count == kLanes)
     codes = *reinterpret_cast<const CodeLanes*>(from);
@@ -73,7 +87,8 @@ void quantise_as(const T* from, int8_t* codes, float* scales, int64_t first, int
     const T* row_from = from + row * columns;
     int8_t* to = codes + row * columns;
     scales[row] = largest_half(row_from, columns);
-    const float factor = scales[row] == 0.0f ? 0.0f : 127.0f / scales[row];
+    // Rounded twice, as the library has it: it decides ties.
+    const float factor = scales[row] == 0.0f ? 0.0f : 1.0f / scales[row] * 127.0f;
     for_lanes(columns, [&](int64_t c, int64_t lanes) {
       store_codes(to + c, load_as_half(row_from + c, lanes) * factor, lanes);
     });

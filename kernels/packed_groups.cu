@@ -5,10 +5,6 @@
 namespace isogrid::kernels {
 namespace {
 
-__device__ inline int64_t group_at(const PackedGroups& w, int64_t column) {
-  return w.group_of != nullptr ? w.group_of[column] : column / w.group_size;
-}
-
 /// The scales' type is asked at run time: every thread of a launch answers alike.
 __device__ inline float scale_at(const PackedGroups& w, int64_t i) {
   if (w.scale_type == Element::f32) return static_cast<const float*>(w.scales)[i];
@@ -21,71 +17,54 @@ __device__ inline float rounded_as(Element type, float value) {
   return type == Element::f16 ? widened(rounded_to<__half>(value)) : value;
 }
 
-/// Codes [column, column + 32) of a row, `bits` words; what lies behind the row's end is zero.
+/// Eight codes: as many bytes as a code has bits. What lies behind the row's end is zero.
 template <int bits>
-__device__ inline void load_words(const PackedGroups& w, int64_t row, int64_t column,
-                                  uint32_t (&words)[bits + 1]) {
-  const auto* from =
-      reinterpret_cast<const uint32_t*>(w.codes + row * w.row_bytes) + column / 32 * bits;
-  const int64_t left = w.row_bytes / 4 - column / 32 * bits;
-  words[bits] = 0;
-  if (bits % 4 == 0 && left >= bits && reinterpret_cast<uintptr_t>(from) % 16 == 0) {
-#pragma unroll
-    for (int i = 0; i < bits / 4; ++i) {
-      const uint4 four = reinterpret_cast<const uint4*>(from)[i];
-      words[4 * i] = four.x;
-      words[4 * i + 1] = four.y;
-      words[4 * i + 2] = four.z;
-      words[4 * i + 3] = four.w;
-    }
-    return;
+__device__ inline uint64_t load_eight(const uint8_t* from, int64_t left) {
+  uint64_t stream = 0;
+  if constexpr (bits % 4 == 0) {  // rows and eights begin at whole words
+    for (int i = 0; i < bits; i += 4)
+      if (i < left) stream |= uint64_t{*reinterpret_cast<const uint32_t*>(from + i)} << (8 * i);
+  } else {
+    for (int i = 0; i < bits; ++i)
+      if (i < left) stream |= uint64_t{from[i]} << (8 * i);
   }
-#pragma unroll
-  for (int i = 0; i < bits; ++i) words[i] = i < left ? from[i] : 0;
+  return stream;
 }
 
-/// A thread takes 32 columns of a row.
+/// A thread takes eight columns of a row: neighbours read and write neighbouring places.
 template <int bits, typename T>
 __global__ void __launch_bounds__(kThreads)
-    expand_packed_groups(PackedGroups w, T* to, int64_t first, int64_t last, int64_t chunks) {
+    expand_packed_groups(PackedGroups w, T* to, int64_t first, int64_t last, int64_t eights) {
   const int64_t number = blockIdx.x * int64_t{kThreads} + threadIdx.x;
-  const int64_t row = first + number / chunks, column = number % chunks * 32;
+  const int64_t row = first + number / eights, column = number % eights * 8;
   if (row >= last) return;
-  uint32_t words[bits + 1];
-  load_words<bits>(w, row, column, words);
-  T* place = to + (row - first) * w.columns + column;
-  int64_t known = -1;
-  float scale = 0, zero = 0;
+  const int64_t offset = column / 8 * bits;
+  const uint64_t stream =
+      load_eight<bits>(w.codes + row * w.row_bytes + offset, w.row_bytes - offset);
+  const bool shares_group = w.group_of == nullptr && w.group_size % 8 == 0;
+  float numbers[8] = {}, scale = 0, zero = 0;
 #pragma unroll
-  for (int eight = 0; eight < 4; ++eight) {
-    float numbers[8] = {};
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const int bit = (eight * 8 + i) * bits;
-      if (column + eight * 8 + i >= w.columns) continue;
-      const int64_t group = group_at(w, column + eight * 8 + i);
-      if (group != known) {
-        known = group;
-        scale = scale_at(w, row * w.groups + group);
-        zero = static_cast<float>(w.zeros != nullptr ? w.zeros[row * w.groups + group] : w.zero);
-      }
-      const uint64_t pair = words[bit / 32] | static_cast<uint64_t>(words[bit / 32 + 1]) << 32;
-      const auto code = static_cast<uint32_t>(pair >> (bit % 32)) & ((1u << bits) - 1);
-      const float product = __fmul_rn(static_cast<float>(code) - zero, scale);
-      numbers[i] = rounded_as(w.scale_type, product);
+  for (int i = 0; i < 8; ++i) {
+    if (column + i >= w.columns) break;
+    if (i == 0 || !shares_group) {
+      const int64_t group =
+          w.group_of != nullptr ? w.group_of[column + i] : (column + i) / w.group_size;
+      scale = scale_at(w, row * w.groups + group);
+      zero = static_cast<float>(w.zeros != nullptr ? w.zeros[row * w.groups + group] : w.zero);
     }
-    const int64_t count = w.columns - column - eight * 8;
-    if (count > 0) store_eight(place + eight * 8, numbers, count);
+    const auto code = static_cast<uint32_t>(stream >> (i * bits)) & ((1u << bits) - 1);
+    numbers[i] = rounded_as(w.scale_type, __fmul_rn(static_cast<float>(code) - zero, scale));
   }
+  store_eight(to + (row - first) * w.columns + column, numbers, w.columns - column);
 }
 
 template <int bits>
 void launch_packed(const PackedGroups& w, Element element, void* to, int64_t first, int64_t last,
                    cudaStream_t stream) {
-  const int64_t chunks = (w.columns + 31) / 32;
+  const int64_t eights = (w.columns + 7) / 8;
   by_element(element, [&](auto type) {
-    expand_packed_groups<bits><<<blocks_for((last - first) * chunks), kThreads, 0, stream>>>(
-        w, static_cast<decltype(type)*>(to), first, last, chunks);
+    expand_packed_groups<bits><<<blocks_for((last - first) * eights), kThreads, 0, stream>>>(
+        w, static_cast<decltype(type)*>(to), first, last, eights);
   });
 }
 

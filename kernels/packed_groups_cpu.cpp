@@ -36,6 +36,11 @@ inline Lanes load_stream(const uint8_t* row, int64_t column, int64_t count) {
   const uint8_t* from = row + column / 8 * bits;
   const auto bytes = static_cast<size_t>((count * bits + 7) / 8);
   if constexpr (bits == 8) {
+#if defined(__AVX512F__)  // the compiler widens in three steps
+    if (count == kLanes)
+      return reinterpret_cast<Lanes>(
+          _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(*reinterpret_cast<const __m128i_u*>(from))));
+#endif
     typedef uint8_t ByteLanes __attribute__((vector_size(16), aligned(1), may_alias));
     ByteLanes codes{};
     __builtin_memcpy(&codes, from, bytes);
@@ -46,41 +51,92 @@ inline Lanes load_stream(const uint8_t* row, int64_t column, int64_t count) {
     // Eight codes of at most four bits fit one word.
     const auto low = static_cast<uint32_t>(stream);
     const auto high = static_cast<uint32_t>(stream >> (8 * bits));
-    const WordLanes words = {low,  low,  low,  low,  low,  low,  low,  low,
-                             high, high, high, high, high, high, high, high};
+    // Spread by arithmetic: a list of sixteen would be put together one by one.
+    const WordLanes upper = {0, 0, 0, 0, 0, 0, 0, 0, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u};
+    const WordLanes words = ((WordLanes{} + low) & ~upper) | ((WordLanes{} + high) & upper);
     const WordLanes places = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
     const WordLanes codes = (words >> (places * bits)) & ((1u << bits) - 1);
     return __builtin_convertvector(reinterpret_cast<IntLanes>(codes), Lanes);
   }
 }
 
-inline int64_t group_at(const PackedGroups& w, int64_t column) {
-  return w.group_of != nullptr ? w.group_of[column] : column / w.group_size;
+/// Scales and zero points of a row as floats. Rows with more groups than this go in pieces.
+constexpr int64_t kMostGroups = 1024;
+struct RowGroups {
+  alignas(64) float scales[kMostGroups];
+  alignas(64) float zeros[kMostGroups];
+};
+
+template <typename S>
+void read_groups(const PackedGroups& w, int64_t row, int64_t first, int64_t count, RowGroups& to) {
+  const S* scales = static_cast<const S*>(w.scales) + row * w.groups + first;
+  for_lanes(count, [&](int64_t g, int64_t n) { store(to.scales + g, load(scales + g, n), n); });
+  const uint8_t* zeros = w.zeros == nullptr ? nullptr : w.zeros + row * w.groups + first;
+  for (int64_t g = 0; g < count; ++g)
+    to.zeros[g] = static_cast<float>(zeros == nullptr ? w.zero : zeros[g]);
 }
 
 inline float zero_at(const PackedGroups& w, int64_t row, int64_t group) {
   return static_cast<float>(w.zeros != nullptr ? w.zeros[row * w.groups + group] : w.zero);
 }
 
+/// The entries that sixteen columns pick.
+inline Lanes gather(const float* table, const int32_t* picks, int64_t count) {
+#if defined(__AVX512F__)
+  if (count == kLanes)
+    return reinterpret_cast<Lanes>(_mm512_i32gather_ps(_mm512_loadu_si512(picks), table, 4));
+#endif
+  Lanes lanes{};
+  for (int64_t i = 0; i < count; ++i) lanes[i] = table[picks[i]];
+  return lanes;
+}
+
+/// Groups of whole sixteens of columns: each scale is read once.
+template <int bits, typename S, typename T>
+void stream_groups(const PackedGroups& w, const uint8_t* codes, int64_t row, T* to) {
+  RowGroups held;
+  for (int64_t first = 0; first < w.groups; first += kMostGroups) {
+    const int64_t count = w.groups - first < kMostGroups ? w.groups - first : kMostGroups;
+    read_groups<S>(w, row, first, count, held);
+    for (int64_t g = 0; g < count; ++g) {
+      const int64_t begin = (first + g) * w.group_size;
+      const int64_t end = begin + w.group_size < w.columns ? begin + w.group_size : w.columns;
+      const Lanes scale = splat(held.scales[g]), zero = splat(held.zeros[g]);
+      for_lanes(end - begin, [&](int64_t c, int64_t n) {
+        const Lanes value = (load_stream<bits>(codes, begin + c, n) - zero) * scale;
+        store(to + begin + c, rounded<S, T>(value), n);
+      });
+    }
+  }
+}
+
 /// Any grouping, sixteen columns at a time.
 template <int bits, typename S, typename T>
 void stream_row(const PackedGroups& w, int64_t row, T* to) {
   const uint8_t* codes = w.codes + row * w.row_bytes;
+  if (w.group_of == nullptr && (w.group_size % kLanes == 0 || w.groups == 1))
+    return stream_groups<bits, S>(w, codes, row, to);
   const S* scales = static_cast<const S*>(w.scales) + row * w.groups;
-  for_lanes(w.columns, [&](int64_t c, int64_t lanes) {
+  RowGroups held;
+  const bool fits = w.groups <= kMostGroups;
+  if (fits) read_groups<S>(w, row, 0, w.groups, held);
+  for_lanes(w.columns, [&](int64_t c, int64_t n) {
+    int32_t groups[kLanes];
+    for (int64_t i = 0; i < n; ++i)
+      groups[i] =
+          w.group_of != nullptr ? w.group_of[c + i] : static_cast<int32_t>((c + i) / w.group_size);
     Lanes scale{}, zero{};
-    const int64_t group = group_at(w, c);
-    if (w.group_of == nullptr && group_at(w, c + lanes - 1) == group) {
-      scale = splat(load_one(scales + group));
-      zero = splat(zero_at(w, row, group));
+    if (fits) {
+      scale = gather(held.scales, groups, n);
+      zero = gather(held.zeros, groups, n);
     } else {
-      for (int64_t i = 0; i < lanes; ++i) {
-        scale[i] = load_one(scales + group_at(w, c + i));
-        zero[i] = zero_at(w, row, group_at(w, c + i));
+      for (int64_t i = 0; i < n; ++i) {
+        scale[i] = load_one(scales + groups[i]);
+        zero[i] = zero_at(w, row, groups[i]);
       }
     }
-    const Lanes value = (load_stream<bits>(codes, c, lanes) - zero) * scale;
-    store(to + c, rounded<S, T>(value), lanes);
+    const Lanes value = (load_stream<bits>(codes, c, n) - zero) * scale;
+    store(to + c, rounded<S, T>(value), n);
   });
 }
 

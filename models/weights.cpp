@@ -35,9 +35,11 @@ bool is_redundant(const std::string& name, const DecoderConfig& config) {
   return ends_with(".rotary_emb.inv_freq") || (config.tied_head && name == "lm_head.weight");
 }
 
-/// Of a quantised weight: no type anybody computes in.
-bool is_statistic(const std::string& name) {
-  return !name.ends_with(".weight") && !name.ends_with(".bias");
+/// Part of a quantised weight: its type is none anybody computes in. Codes may be stored as if
+/// they were numbers; then their scales lie beside them.
+bool is_quantised_part(const WeightIndex& weights, const std::string& name) {
+  return (!name.ends_with(".weight") && !name.ends_with(".bias")) ||
+         weights.find(name + ".absmax") != nullptr;
 }
 
 class ProblemList {
@@ -72,7 +74,7 @@ void check_tensor(const WeightLocation& location, at::IntArrayRef wanted, Proble
 at::ScalarType stored_type(const WeightIndex& weights) {
   std::map<Dtype, uint64_t> bytes;
   for (const WeightLocation& location : weights.tensors())
-    if (is_float_type(location.entry->dtype) && !is_statistic(location.name))
+    if (is_float_type(location.entry->dtype) && !is_quantised_part(weights, location.name))
       bytes[location.entry->dtype] += location.entry->bytes();
   Dtype most = Dtype::f32;
   uint64_t largest = 0;

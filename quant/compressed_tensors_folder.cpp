@@ -34,8 +34,8 @@ at::Tensor signed_zero_points(const at::Tensor& stored, int bits, int64_t output
 
 class CompressedTensorsFolder final : public QuantisedFolder {
  public:
-  CompressedTensorsFolder(int64_t group_size, std::string name)
-      : group_size_(group_size), name_(std::move(name)) {}
+  CompressedTensorsFolder(int64_t bits, int64_t group_size)
+      : bits_(bits), group_size_(group_size), name_(concat("ct:", bits)) {}
   std::string_view name() const override { return name_; }
 
   std::shared_ptr<WeightSource> read(const std::string& name, int64_t outputs, int64_t inputs,
@@ -47,12 +47,10 @@ class CompressedTensorsFolder final : public QuantisedFolder {
     parts.format = "ct";
     parts.outputs = outputs;
     parts.inputs = inputs;
-    parts.bits = 0;
-    for (const int bits : {2, 4, 8})
-      if (packed.size(1) * 4 == packed_row_bytes(inputs, bits)) parts.bits = bits;
+    parts.bits = bits_of_row(packed.size(1), inputs);
     if (parts.bits == 0)
       fail(ExitCode::refused_input, name, ".weight_packed: has ", packed.size(1), " words for ",
-           inputs, " inputs, which is none of 2, 4 and 8 bits each");
+           inputs, " inputs, which is none of 2, 3, 4 and 8 bits each");
     check_shape(name, outputs, inputs, find);
     parts.scales = required_part(find, name + ".weight_scale",
                                  {at::kHalf, at::kBFloat16, at::kFloat}, {outputs, -1})
@@ -67,6 +65,16 @@ class CompressedTensorsFolder final : public QuantisedFolder {
   }
 
  private:
+  /// Those of the settings before others; 0: none fit.
+  int bits_of_row(int64_t words, int64_t inputs) const {
+    int found = 0;
+    for (const int bits : {2, 3, 4, 8}) {
+      if (words * 4 != packed_row_bytes(inputs, bits)) continue;
+      if (bits == bits_) return bits;
+      if (found == 0) found = bits;
+    }
+    return found;
+  }
   static void check_shape(const std::string& name, int64_t outputs, int64_t inputs,
                           const TensorLookup& find) {
     const at::Tensor shape =
@@ -86,7 +94,7 @@ class CompressedTensorsFolder final : public QuantisedFolder {
     parts.zeros = signed_zero_points(stored, parts.bits, parts.outputs);
   }
 
-  int64_t group_size_;
+  int64_t bits_, group_size_;
   std::string name_;
 };
 
@@ -106,7 +114,7 @@ std::shared_ptr<const QuantisedFolder> compressed_tensors_folder(const Json& qua
     bits = weights.integer_or("num_bits", 4);
     group_size = weights.integer_or("group_size", -1);
   }
-  return std::make_shared<CompressedTensorsFolder>(group_size, concat("ct:", bits));
+  return std::make_shared<CompressedTensorsFolder>(bits, group_size);
 }
 
 }  // namespace isogrid

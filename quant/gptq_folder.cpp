@@ -11,11 +11,17 @@
 namespace isogrid {
 namespace {
 
-/// The bits whose packed columns of `inputs` codes have `words` words; 0: none.
-int bits_of_column(int64_t words, int64_t inputs) {
-  for (const int bits : {2, 3, 4, 8})
-    if (words * 32 == inputs * bits) return bits;
-  return 0;
+/// The bits whose packed columns of `inputs` codes have `words` words, those of the settings
+/// before others; 0: none. Three bits come as 32 codes in three words.
+int bits_of_column(int64_t words, int64_t inputs, int64_t expected) {
+  int found = 0;
+  for (const int bits : {2, 3, 4, 8}) {
+    const int64_t whole = bits == 3 ? (inputs + 31) / 32 * 3 : (inputs * bits + 31) / 32;
+    if (words != whole) continue;
+    if (bits == expected) return bits;
+    if (found == 0) found = bits;
+  }
+  return found;
 }
 
 /// `stored` [groups, words]: streams along the outputs -> uint8 [outputs, groups]. Files of the
@@ -37,8 +43,11 @@ at::Tensor zero_points(const at::Tensor& stored, int bits, int64_t outputs, bool
 
 class GptqFolder final : public QuantisedFolder {
  public:
-  GptqFolder(int64_t group_size, bool first_version, std::string name)
-      : group_size_(group_size), first_version_(first_version), name_(std::move(name)) {}
+  GptqFolder(int64_t bits, int64_t group_size, bool first_version)
+      : bits_(bits),
+        group_size_(group_size),
+        first_version_(first_version),
+        name_(concat("gptq:", bits)) {}
   std::string_view name() const override { return name_; }
 
   std::shared_ptr<WeightSource> read(const std::string& name, int64_t outputs, int64_t inputs,
@@ -48,7 +57,7 @@ class GptqFolder final : public QuantisedFolder {
     PackedGroupParts parts;
     parts.outputs = outputs;
     parts.inputs = inputs;
-    parts.bits = bits_of_column(packed.size(0), inputs);
+    parts.bits = bits_of_column(packed.size(0), inputs, bits_);
     if (parts.bits == 0)
       fail(ExitCode::refused_input, name, ".qweight: has ", packed.size(0), " words for ", inputs,
            " inputs, which is none of 2, 3, 4 and 8 bits each");
@@ -67,7 +76,7 @@ class GptqFolder final : public QuantisedFolder {
   }
 
  private:
-  int64_t group_size_;
+  int64_t bits_, group_size_;
   bool first_version_;
   std::string name_;
 };
@@ -82,8 +91,8 @@ std::shared_ptr<const QuantisedFolder> gptq_folder(const Json& quantization,
   if (format != "gptq" && format != "gptq_v2")
     fail(ExitCode::refused_input, where, ": quantization_config: checkpoint_format: ", format,
          ": allowed are gptq and gptq_v2");
-  return std::make_shared<GptqFolder>(fields.integer_or("group_size", -1), format == "gptq",
-                                      concat("gptq:", fields.integer_or("bits", 4)));
+  return std::make_shared<GptqFolder>(fields.integer_or("bits", 4),
+                                      fields.integer_or("group_size", -1), format == "gptq");
 }
 
 }  // namespace isogrid

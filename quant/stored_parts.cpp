@@ -14,7 +14,7 @@ std::string shape_words(at::IntArrayRef shape) {
   return text + "]";
 }
 
-bool fits(at::IntArrayRef shape, const std::vector<int64_t>& wanted) {
+bool fits_shape(at::IntArrayRef shape, const std::vector<int64_t>& wanted) {
   if (shape.size() != wanted.size()) return false;
   for (size_t i = 0; i < wanted.size(); ++i)
     if (wanted[i] >= 0 && shape[i] != wanted[i]) return false;
@@ -29,7 +29,7 @@ at::Tensor required_part(const TensorLookup& find, const std::string& name,
   const at::Tensor tensor = find(name);
   if (!tensor.defined()) fail(ExitCode::refused_input, name, ": missing from a quantised weight");
   const bool known = std::find(types.begin(), types.end(), tensor.scalar_type()) != types.end();
-  if (known && fits(tensor.sizes(), shape)) return tensor;
+  if (known && fits_shape(tensor.sizes(), shape)) return tensor;
   std::string allowed;
   for (const at::ScalarType type : types)
     allowed += concat(allowed.empty() ? "" : " or ", at::toString(type));

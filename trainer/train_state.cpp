@@ -138,14 +138,22 @@ std::vector<NamedTensor> state_tensors(Training& training, bool with_masters) {
        "; going on would not be the same run. Give a new output_dir, or set it back");
 }
 
-void check_provenance(const std::string& path, const JsonFields& saved, const Provenance& now) {
-  const Json& settings = saved.value("settings");
+/// The first setting that decides what comes out and is another now; none: the same run.
+struct ChangedSetting {
+  std::string key, was, is;
+};
+std::optional<ChangedSetting> changed_setting(const Json& saved, const Provenance& now) {
   for (const auto& [key, value] : now.settings) {
-    if (may_change_on_resume(key) || !settings.contains(key)) continue;
-    if (!settings[key].is_string() || settings[key].get<std::string>() != value)
-      refuse_resume(path, key + ":",
-                    settings[key].is_string() ? settings[key].get<std::string>() : "?", value);
+    if (may_change_on_resume(key) || !saved.contains(key)) continue;
+    const std::string was = saved[key].is_string() ? saved[key].get<std::string>() : "?";
+    if (was != value) return ChangedSetting{key, was, value};
   }
+  return std::nullopt;
+}
+
+void check_provenance(const std::string& path, const JsonFields& saved, const Provenance& now) {
+  if (const auto changed = changed_setting(saved.value("settings"), now))
+    refuse_resume(path, changed->key + ":", changed->was, changed->is);
   const auto check = [&](const char* key, const std::string& value, const char* what) {
     const std::string was = saved.string(key);
     if (was != value) refuse_resume(path, what, was.substr(0, 16), value.substr(0, 16));
@@ -205,6 +213,17 @@ void plan_masters(StoredTensors& stored, Training& training, const Publication& 
 }  // namespace
 
 bool may_change_on_resume(const std::string& key) { return free_keys().count(key) > 0; }
+
+bool was_saved_with(const std::string& path, const Provenance& now) {
+  const std::string name = (std::filesystem::path(path) / kStateJson).string();
+  if (!std::filesystem::exists(name)) return false;
+  try {
+    const Json json = read_json_file(name);
+    return !changed_setting(JsonFields(json, name).object("provenance").value("settings"), now);
+  } catch (const Error&) {
+    return false;  // damaged: nobody's
+  }
+}
 
 std::string settings_hash(const Provenance& provenance) {
   Sha256 hash;

@@ -52,6 +52,10 @@ Progress load_state(const std::string& path, Training& training, const Publicati
 /// The masters alone, as when the best checkpoint becomes the result.
 void load_masters(const std::string& path, Training& training, const Publication& publication);
 
+/// Does this checkpoint belong to a run of these settings? Of `now` only the settings are looked
+/// at.
+bool was_saved_with(const std::string& path, const Provenance& now);
+
 /// SHA-256 of the settings that decide what comes out.
 std::string settings_hash(const Provenance& provenance);
 

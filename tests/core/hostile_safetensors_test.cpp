@@ -14,7 +14,7 @@
 namespace isogrid {
 namespace {
 
-struct HostileFile {
+struct HostileSafetensors {
   const char* attack;
   std::string bytes;
   const char* names;  // what the message has to mention
@@ -29,7 +29,7 @@ std::string shaped(const std::string& shape, const std::string& offsets, size_t 
   return one(R"("dtype":"F32","shape":)" + shape + R"(,"data_offsets":)" + offsets, data);
 }
 
-std::vector<HostileFile> header_attacks() {
+std::vector<HostileSafetensors> header_attacks() {
   const std::string good = R"("dtype":"F32","shape":[1],"data_offsets":[0,4])";
   return {
       {"nothing at all", "", "header length"},
@@ -85,7 +85,7 @@ std::vector<HostileFile> header_attacks() {
   };
 }
 
-std::vector<HostileFile> size_attacks() {
+std::vector<HostileSafetensors> size_attacks() {
   return {
       {"a shape that is no list", shaped("4", "[0,4]"), "shape"},
       {"a negative dimension", shaped("[-1]", "[0,4]"), "shape"},

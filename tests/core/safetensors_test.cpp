@@ -13,10 +13,12 @@
 namespace isogrid {
 namespace {
 
-SafetensorsHeader parse(const std::string& file) { return parse_safetensors(as_bytes(file), "f"); }
+SafetensorsHeader parsed_header(const std::string& file) {
+  return parse_safetensors(as_bytes(file), "f");
+}
 
 TEST(Safetensors, ReadsNamesTypesShapesAndPlaces) {
-  const auto header = parse(safetensors_bytes(
+  const auto header = parsed_header(safetensors_bytes(
       R"({"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
       R"("s":{"shape":[],"data_offsets":[0,4],"dtype":"F32"},"e":{"dtype":"I64","shape":[0,7],"data_offsets":[4,4]}}  )",
       std::string(16, 'x')));
@@ -33,7 +35,7 @@ TEST(Safetensors, ReadsNamesTypesShapesAndPlaces) {
 }
 
 TEST(Safetensors, ReadsAFileWithoutTensors) {
-  EXPECT_TRUE(parse(safetensors_bytes("{}")).tensors().empty());
+  EXPECT_TRUE(parsed_header(safetensors_bytes("{}")).tensors().empty());
 }
 
 TEST(Safetensors, CountsSubByteTypesInBits) {
@@ -98,7 +100,7 @@ TEST(Safetensors, ReadsTenThousandTensorsInAFewMilliseconds) {
                        .shape = {4, 8}});
   const std::string file = plan_safetensors(tensors).header + std::string(10'000 * 64, '\0');
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_EQ(parse(file).tensors().size(), 10'000u);
+  EXPECT_EQ(parsed_header(file).tensors().size(), 10'000u);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
   RecordProperty("seconds", std::to_string(taken.count()));
   EXPECT_LT(taken.count(), 0.5);  // generous: sanitizers and busy machines

@@ -14,14 +14,14 @@ namespace {
 using test::relative_difference;
 using test::tolerance;
 
-struct Case {
+struct AttentionShape {
   at::ScalarType type;
   int64_t heads, kv_heads, head_dim, window;
   bool norms, rotates;
   std::vector<int64_t> ends;
 };
 
-DecoderConfig config_of(const Case& c) {
+DecoderConfig config_of(const AttentionShape& c) {
   DecoderConfig config;
   config.layers = 1;
   config.heads = c.heads;
@@ -31,7 +31,7 @@ DecoderConfig config_of(const Case& c) {
   return config;
 }
 
-Attention attention_of(const Case& c) {
+Attention attention_of(const AttentionShape& c) {
   Attention attention;
   attention.heads = c.heads;
   attention.kv_heads = c.kv_heads;
@@ -45,10 +45,10 @@ Attention attention_of(const Case& c) {
   return attention;
 }
 
-class AttentionTest : public testing::TestWithParam<Case> {
+class AttentionTest : public testing::TestWithParam<AttentionShape> {
  protected:
   void SetUp() override {
-    const Case& c = GetParam();
+    const AttentionShape& c = GetParam();
     at::manual_seed(7);
     attention = attention_of(c);
     layout = lay_out(config_of(c), c.ends, {}, at::kCPU);
@@ -92,7 +92,7 @@ TEST_P(AttentionTest, FunctionEqualsCompositionForwardAndBackward) {
 }
 
 TEST_P(AttentionTest, ACacheFilledInPiecesGivesTheSameAsOnePass) {
-  const Case& c = GetParam();
+  const AttentionShape& c = GetParam();
   const at::NoGradGuard no_grad;
   const DecoderConfig config = config_of(c);
   const at::Tensor expected = attend(attention, q, k, v, layout);
@@ -116,7 +116,7 @@ TEST_P(AttentionTest, ACacheFilledInPiecesGivesTheSameAsOnePass) {
 }
 
 TEST(AttentionByHand, ADocumentNeverSeesItsNeighbour) {
-  const Case c{at::kFloat, 2, 1, 4, 0, false, true, {3, 7}};
+  const AttentionShape c{at::kFloat, 2, 1, 4, 0, false, true, {3, 7}};
   const Attention attention = attention_of(c);
   const at::NoGradGuard no_grad;
   const at::Tensor q = at::randn({7, 8}), k = at::randn({7, 4}), v = at::randn({7, 4});
@@ -130,7 +130,7 @@ TEST(AttentionByHand, ADocumentNeverSeesItsNeighbour) {
 }
 
 TEST(AttentionByHand, AWindowOfOneReturnsTheTokensOwnValue) {
-  const Case c{at::kFloat, 1, 1, 4, 1, false, true, {600}};
+  const AttentionShape c{at::kFloat, 1, 1, 4, 1, false, true, {600}};
   const at::NoGradGuard no_grad;
   const at::Tensor q = at::randn({600, 4}), k = at::randn({600, 4}), v = at::randn({600, 4});
   const at::Tensor out =
@@ -138,19 +138,20 @@ TEST(AttentionByHand, AWindowOfOneReturnsTheTokensOwnValue) {
   EXPECT_LE(relative_difference(out, v), 1e-6);
 }
 
-INSTANTIATE_TEST_SUITE_P(TypesShapesAndWindows, AttentionTest,
-                         testing::Values(Case{at::kFloat, 4, 2, 16, 0, true, true, {5, 6, 40}},
-                                         Case{at::kFloat, 3, 3, 10, 0, false, true, {7}},
-                                         Case{at::kFloat, 9, 3, 64, 0, false, false, {129}},
-                                         Case{at::kFloat, 6, 2, 80, 0, false, true, {1, 66, 200}},
-                                         Case{at::kFloat, 5, 5, 130, 70, false, true, {300}},
-                                         Case{at::kFloat, 8, 1, 256, 0, true, true, {97}},
-                                         Case{at::kFloat, 4, 1, 8, 7, true, true, {20, 23, 700}},
-                                         Case{at::kFloat, 2, 1, 6, 300, false, true, {900}},
-                                         Case{at::kDouble, 4, 2, 6, 3, true, true, {11, 12}},
-                                         Case{at::kHalf, 4, 2, 16, 0, true, true, {12, 33}},
-                                         Case{at::kBFloat16, 4, 2, 32, 0, true, true, {64, 70}},
-                                         Case{at::kBFloat16, 6, 2, 32, 16, false, true, {100}}));
+INSTANTIATE_TEST_SUITE_P(
+    TypesShapesAndWindows, AttentionTest,
+    testing::Values(AttentionShape{at::kFloat, 4, 2, 16, 0, true, true, {5, 6, 40}},
+                    AttentionShape{at::kFloat, 3, 3, 10, 0, false, true, {7}},
+                    AttentionShape{at::kFloat, 9, 3, 64, 0, false, false, {129}},
+                    AttentionShape{at::kFloat, 6, 2, 80, 0, false, true, {1, 66, 200}},
+                    AttentionShape{at::kFloat, 5, 5, 130, 70, false, true, {300}},
+                    AttentionShape{at::kFloat, 8, 1, 256, 0, true, true, {97}},
+                    AttentionShape{at::kFloat, 4, 1, 8, 7, true, true, {20, 23, 700}},
+                    AttentionShape{at::kFloat, 2, 1, 6, 300, false, true, {900}},
+                    AttentionShape{at::kDouble, 4, 2, 6, 3, true, true, {11, 12}},
+                    AttentionShape{at::kHalf, 4, 2, 16, 0, true, true, {12, 33}},
+                    AttentionShape{at::kBFloat16, 4, 2, 32, 0, true, true, {64, 70}},
+                    AttentionShape{at::kBFloat16, 6, 2, 32, 16, false, true, {100}}));
 
 }  // namespace
 }  // namespace isogrid

@@ -13,12 +13,12 @@ namespace {
 using test::relative_difference;
 using test::tolerance;
 
-struct Case {
+struct PrologueShape {
   at::ScalarType type;
   int64_t rows, columns;
 };
 
-class PrologueTest : public testing::TestWithParam<Case> {
+class PrologueTest : public testing::TestWithParam<PrologueShape> {
  protected:
   at::Tensor random() const {
     return at::randn({GetParam().rows, GetParam().columns}).to(GetParam().type);
@@ -79,11 +79,12 @@ TEST(Swiglu, SurvivesExtremeGates) {
   EXPECT_NEAR(y[3].item<float>(), 88.9f, 1e-4);
 }
 
-INSTANTIATE_TEST_SUITE_P(TypesAndOddSizes, PrologueTest,
-                         testing::Values(Case{at::kFloat, 1, 5}, Case{at::kFloat, 3, 17},
-                                         Case{at::kFloat, 700, 72}, Case{at::kBFloat16, 5, 33},
-                                         Case{at::kBFloat16, 600, 64}, Case{at::kDouble, 7, 19},
-                                         Case{at::kHalf, 4, 40}));
+INSTANTIATE_TEST_SUITE_P(
+    TypesAndOddSizes, PrologueTest,
+    testing::Values(PrologueShape{at::kFloat, 1, 5}, PrologueShape{at::kFloat, 3, 17},
+                    PrologueShape{at::kFloat, 700, 72}, PrologueShape{at::kBFloat16, 5, 33},
+                    PrologueShape{at::kBFloat16, 600, 64}, PrologueShape{at::kDouble, 7, 19},
+                    PrologueShape{at::kHalf, 4, 40}));
 
 }  // namespace
 }  // namespace isogrid

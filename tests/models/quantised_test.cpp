@@ -1,6 +1,8 @@
 // A projection over a base in few bits against one over the same numbers as a dense matrix.
+#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/rand.h>
+#include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -10,6 +12,7 @@
 #include "quant/bnb4.h"
 #include "quant/dense.h"
 #include "quant/int8_rows.h"
+#include "quant/packed_groups.h"
 
 namespace isogrid {
 namespace {
@@ -24,6 +27,34 @@ std::shared_ptr<WeightSource> fp4(const at::Tensor& dense) {
 }
 std::shared_ptr<WeightSource> int8(const at::Tensor& dense) {
   return quantise_int8_rows("weight", dense);
+}
+
+/// Random codes in the layout that GPTQ, AWQ and compressed-tensors come to.
+std::shared_ptr<WeightSource> packed(const at::Tensor& dense, int bits, at::ScalarType scale_type,
+                                     int64_t group, bool scattered) {
+  PackedGroupParts parts;
+  parts.bits = bits;
+  parts.outputs = dense.size(0);
+  parts.inputs = dense.size(1);
+  parts.group_size = group;
+  const int64_t groups = (parts.inputs + group - 1) / group;
+  parts.codes = at::randint(256, {parts.outputs, packed_row_bytes(parts.inputs, bits)}, at::kByte);
+  parts.scales = (at::rand({parts.outputs, groups}) + 0.5).to(scale_type);
+  parts.zeros = at::randint(1 << bits, {parts.outputs, groups}, at::kByte);
+  if (scattered) parts.group_of = at::randint(groups, {parts.inputs}, at::kInt);
+  return std::make_shared<PackedGroupWeight>(std::move(parts));
+}
+std::shared_ptr<WeightSource> gptq(const at::Tensor& dense) {
+  return packed(dense, 4, at::kHalf, 32, /*scattered=*/false);
+}
+std::shared_ptr<WeightSource> gptq3(const at::Tensor& dense) {
+  return packed(dense, 3, at::kHalf, 20, /*scattered=*/true);
+}
+std::shared_ptr<WeightSource> ct8(const at::Tensor& dense) {
+  return packed(dense, 8, at::kBFloat16, 131, /*scattered=*/false);
+}
+std::shared_ptr<WeightSource> gptq2(const at::Tensor& dense) {
+  return packed(dense, 2, at::kFloat, 64, /*scattered=*/false);
 }
 
 struct Case {
@@ -121,6 +152,23 @@ TEST_P(QuantisedProjection, ALowRankChangeIsAddedBeforeRounding) {
   EXPECT_TRUE(got.equal(wide.to(at::kBFloat16)));
 }
 
+TEST_P(QuantisedProjection, AGpuExpandsToTheSameBits) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "no GPU here: the kernels for one were not run";
+  for (const int64_t inputs : {131, 128, 1024}) {
+    const auto weight = GetParam().make(at::randn({37, inputs}));
+    std::vector<at::Tensor> wanted;
+    for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf})
+      wanted.push_back(whole_weight(*weight, type, at::kCPU));
+    weight->to(at::kCUDA);
+    for (const at::Tensor& whole : wanted) {
+      EXPECT_TRUE(whole_weight(*weight, whole.scalar_type(), at::kCUDA).cpu().equal(whole));
+      at::Tensor part = whole.slice(0, 5, 30).to(at::kCUDA).zero_();
+      weight->materialise(part, 5, 30, nullptr);
+      EXPECT_TRUE(part.cpu().equal(whole.slice(0, 5, 30)));
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, QuantisedProjection,
                          testing::Values(Case{"nf4", nf4, Prologue::rms_norm, false, {48, 24, 24}},
                                          Case{"nf4_dora", nf4, Prologue::none, true, {48}},
@@ -128,7 +176,11 @@ INSTANTIATE_TEST_SUITE_P(Formats, QuantisedProjection,
                                          Case{
                                              "int8", int8, Prologue::rms_norm, false, {48, 24, 24}},
                                          Case{"int8_dora", int8, Prologue::swiglu, true, {29}},
-                                         Case{"fp4_dora", fp4, Prologue::rms_norm, true, {16, 33}}),
+                                         Case{"fp4_dora", fp4, Prologue::rms_norm, true, {16, 33}},
+                                         Case{"gptq", gptq, Prologue::rms_norm, false, {48, 24}},
+                                         Case{"gptq3", gptq3, Prologue::none, true, {31}},
+                                         Case{"gptq2", gptq2, Prologue::swiglu, false, {40}},
+                                         Case{"ct8", ct8, Prologue::rms_norm, false, {33, 16}}),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace

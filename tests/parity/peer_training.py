@@ -48,8 +48,16 @@ def load_base(folder, settings):
         load_in_4bit=bits == 4, load_in_8bit=bits == 8, bnb_4bit_compute_dtype=torch.float32,
         bnb_4bit_quant_type=settings.get("quantization_type", "nf4"),
         bnb_4bit_use_double_quant=settings.get("double_quantization", True))
-    return transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", quantization_config=config, device_map="cpu")
+    return with_plain_products(transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", quantization_config=config, device_map="cpu"))
+
+
+def with_plain_products(model):
+    """Without the inference path of bitsandbytes that computes in bfloat16 where the processor can, whatever it is told."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
 def select(model, settings):

@@ -67,6 +67,12 @@ def same_bits(ours, theirs):
     assert ours.contiguous().view(torch.uint8).equal(theirs.contiguous().view(torch.uint8))
 
 
+def in_one_row(state):
+    """The library for processors decodes rows that are no multiple of 64 with the wrong scales; one row it gets right."""
+    state.shape = torch.Size([1, state.shape.numel()])
+    return state
+
+
 @pytest.fixture
 def one_thread():
     """A sum shared out to threads depends on how many there are; ours is that of one."""
@@ -92,7 +98,9 @@ def test_four_bit_parts_are_those_of_bitsandbytes(kind, nested, quantised, one_t
             same_bits(ours[part + "offset"], state.offset.reshape(1))
         for kind_of_number, dtype in TYPES.items():
             state.dtype = dtype
-            same_bits(ours[part + f"decoded.{kind_of_number}"], bnb.dequantize_4bit(codes, state))
+            theirs = bnb.dequantize_4bit(codes, in_one_row(state)).reshape(dense.shape)
+            # One of the library's paths gives FP4's negative zero its sign, another does not.
+            same_bits(ours[part + f"decoded.{kind_of_number}"] + 0.0, theirs + 0.0)
 
 
 def test_int8_rows_are_those_of_bitsandbytes(quantised):

@@ -1,5 +1,6 @@
 """Folders that others quantised give the logits of a dense folder holding the numbers they decode to, bit for bit."""
 
+import copy
 import json
 import shutil
 
@@ -32,6 +33,7 @@ FOLDERS = {
     "ct-asymmetric": ("ct", dict(bits=4, group=32, symmetric=False)),
     "ct-channel": ("ct", dict(bits=4, group=-1, scale_type=torch.float32)),
     "ct-act-order": ("ct", dict(bits=4, group=32, scattered=True)),
+    "ct-3": ("ct", dict(bits=3, group=32, symmetric=False)),
     "ct-8": ("ct", dict(bits=8, group=-1, symmetric=False)),
 }
 
@@ -103,6 +105,27 @@ def test_a_packed_folder_is_the_dense_one(name, trainer, model, tmp_path):
             assert ours[key].equal(wanted[key]), (dtype, key)
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_the_packing_is_that_of_compressed_tensors(bits, symmetric):
+    pytest.importorskip("compressed_tensors")
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+    from compressed_tensors.quantization import QuantizationArgs
+    from compressed_tensors.quantization.lifecycle.forward import dequantize
+    for outputs, inputs, group in ((40, 96, 32), (17, 75, 75), (64, 256, 128)):
+        for scale_type in (torch.float16, torch.bfloat16):
+            draw = torch.Generator().manual_seed(bits)
+            codes, zeros, scales, _, numbers = packed.grid(outputs, inputs, bits, group, symmetric, False, scale_type, draw)
+            middle = 2 ** (bits - 1)
+            signed, signed_zeros = (codes - middle).to(torch.int8), (zeros - middle).to(torch.int8)
+            tensors = packed.compressed_tensors("m", codes, zeros, scales, None, bits, symmetric, False)
+            assert tensors["m.weight_packed"].equal(pack_to_int32(signed, bits))
+            if not symmetric:
+                assert tensors["m.weight_zero_point"].equal(pack_to_int32(signed_zeros, bits, packed_dim=0))
+            args = QuantizationArgs(num_bits=bits, symmetric=symmetric, strategy="group", group_size=group)
+            assert dequantize(signed, scales, signed_zeros, args).equal(numbers)
+
+
 DAMAGES = {
     "missing scales": lambda t, m: t.pop(f"{m}.scales"),
     "narrow zeros": lambda t, m: t.update({f"{m}.qzeros": t[f"{m}.qzeros"][:, :-1].contiguous()}),
@@ -147,8 +170,10 @@ def decoded_by_bitsandbytes(model):
     numbers = {}
     for name, module in model.named_modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
-            state = module.weight.quant_state
-            numbers[name + ".weight"] = bitsandbytes.functional.dequantize_4bit(module.weight.data, state).float()
+            state = copy.copy(module.weight.quant_state)
+            shape, state.shape = state.shape, torch.Size([1, state.shape.numel()])  # see in_one_row of test_quantise.py
+            flat = bitsandbytes.functional.dequantize_4bit(module.weight.data, state)
+            numbers[name + ".weight"] = flat.reshape(shape).float()
         elif isinstance(module, bitsandbytes.nn.Linear8bitLt):
             numbers[name + ".weight"] = torch.ops.bitsandbytes.int8_vectorwise_dequant(
                 module.weight.data, module.weight.SCB)

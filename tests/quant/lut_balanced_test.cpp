@@ -18,7 +18,7 @@ namespace {
 using test::gap;
 using test::same_bits;
 
-at::Tensor served(const WeightSource& source, at::ScalarType type) {
+at::Tensor served_balanced(const WeightSource& source, at::ScalarType type) {
   at::Tensor out = at::empty({source.outputs(), source.inputs()}, type);
   source.materialise(out, 0, source.outputs(), nullptr);
   return out;
@@ -38,7 +38,7 @@ at::Tensor row(const std::vector<double>& values) {
 TEST(Balanced, TheReferenceVectorOfTwoBits) {
   BalancedWeight weight(units().requires_grad_(), raw_clip(1.0).requires_grad_(), 2);
   EXPECT_NEAR(weight.scale(), 1.0, 1e-15);
-  const at::Tensor got = served(weight, at::kDouble);
+  const at::Tensor got = served_balanced(weight, at::kDouble);
   EXPECT_LE(gap(got, row({-1.5, -1.5, -.5, -.5, -.5, .5, 1.5, 1.5, 1.5})), 1e-12);
   EXPECT_TRUE(
       weight.codes().equal(at::tensor({0, 0, 1, 1, 1, 2, 3, 3, 3}, at::kByte).reshape({1, 9})));
@@ -73,7 +73,7 @@ TEST(Balanced, FourBitsReachSevenAndAHalfSteps) {
   const at::Tensor latent = at::randn({20, 30});
   const BalancedWeight weight(latent, at::tensor({0.0f}), 4);
   const auto scale = static_cast<float>(weight.scale());
-  const at::Tensor steps = served(weight, at::kFloat) / scale;
+  const at::Tensor steps = served_balanced(weight, at::kFloat) / scale;
   EXPECT_NEAR(steps.abs().max().item<float>(), 7.5f, 1e-5);
   EXPECT_TRUE((steps - 0.5).round().allclose(steps - 0.5, 0, 1e-5));
   EXPECT_NEAR(scale, std::log(2.0) * latent.abs().max().item<float>() / 8, 1e-6);
@@ -81,7 +81,7 @@ TEST(Balanced, FourBitsReachSevenAndAHalfSteps) {
 
 TEST(Balanced, RowsAndPartsAreThoseOfTheWeight) {
   const BalancedWeight weight(at::randn({20, 30}), at::tensor({0.3f}), 2);
-  const at::Tensor whole = served(weight, at::kFloat);
+  const at::Tensor whole = served_balanced(weight, at::kFloat);
   at::Tensor some = at::empty({4, 30}, at::kFloat);
   weight.materialise(some, 7, 11, nullptr);
   EXPECT_TRUE(same_bits(some, whole.slice(0, 7, 11)));
@@ -111,7 +111,7 @@ TEST(Balanced, AWeightOfZerosHasAClip) {
   const at::Tensor zeros = at::empty({3, 4}, at::kFloat).zero_();
   EXPECT_EQ(starting_clip(zeros, 2, ClipStart::newton, 1), 1.0);
   const BalancedWeight weight(zeros, at::tensor({0.0f}), 2);
-  EXPECT_LT(served(weight, at::kFloat).abs().max().item<float>(), 1e-7f);
+  EXPECT_LT(served_balanced(weight, at::kFloat).abs().max().item<float>(), 1e-7f);
 }
 
 }  // namespace

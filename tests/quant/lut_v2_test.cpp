@@ -52,7 +52,7 @@ LutV2Weight exact_weight(const Shape& s, at::ScalarType type = at::kDouble) {
   return LutV2Weight("w", random_parts(s, type), {.half = false});
 }
 
-at::Tensor served(const WeightSource& source, at::ScalarType type) {
+at::Tensor served_v2(const WeightSource& source, at::ScalarType type) {
   at::Tensor out = at::empty({source.outputs(), source.inputs()}, type);
   source.materialise(out, 0, source.outputs(), nullptr);
   return out;
@@ -75,7 +75,7 @@ TEST(LutV2, AHandWorkedWeight) {
   parts.a = at::tensor({3.0f, 4.0f}).reshape({2, 1});
   parts.b = at::tensor({0.0f, 2.0f}).reshape({1, 2});
   parts.g = at::tensor({10.0f});
-  const at::Tensor weight = served(LutV2Weight("w", parts, {.half = false}), at::kFloat);
+  const at::Tensor weight = served_v2(LutV2Weight("w", parts, {.half = false}), at::kFloat);
   EXPECT_TRUE(weight.allclose(at::tensor({0.0f, -3.0f, 0.0f, 8.0f}).reshape({2, 2})));
 }
 
@@ -88,7 +88,7 @@ TEST(LutV2, WeightAndAllGradientsAreThoseOfTheDefinition) {
       at::Tensor* const leaves[] = {&p.a, &p.b, &p.g, &p.table.values};
       for (at::Tensor* leaf : leaves) leaf->requires_grad_();
       const at::Tensor wanted = composed(p, p.table.values);
-      EXPECT_LE(gap(served(weight, type), wanted), close);
+      EXPECT_LE(gap(served_v2(weight, type), wanted), close);
 
       const at::Tensor d = at::randn({s.rows, s.columns}).to(type);
       torch::autograd::backward({wanted}, {d});
@@ -110,7 +110,7 @@ TEST(LutV2, GradientsAreDifferenceQuotients) {
   const at::Tensor d = at::randn({s.rows, s.columns}, at::kDouble);
   for (at::Tensor* leaf : {&p.a, &p.b, &p.g, &p.table.values}) leaf->requires_grad_();
   weight.accumulate(d);
-  const auto loss = [&] { return (served(weight, at::kDouble) * d).sum().item<double>(); };
+  const auto loss = [&] { return (served_v2(weight, at::kDouble) * d).sum().item<double>(); };
   for (at::Tensor* leaf : {&p.a, &p.b, &p.g, &p.table.values})
     EXPECT_LE(gap(leaf->grad(), difference_quotient(leaf->detach(), loss)), 1e-8);
 }
@@ -122,7 +122,7 @@ TEST(LutV2, EveryForwardGivesTheSameProduct) {
     const LutV2Weight factored("w", parts, {.half = false, .forward = LutForward::factored});
     const LutV2Weight batched("w", parts, {.half = false, .forward = LutForward::batched});
     const at::Tensor x = at::randn({5, s.columns}, at::kDouble);
-    const at::Tensor wanted = at::matmul(x, served(plain, at::kDouble).t());
+    const at::Tensor wanted = at::matmul(x, served_v2(plain, at::kDouble).t());
     EXPECT_FALSE(plain.own_product(x).defined());
     EXPECT_LE(gap(factored.own_product(x), wanted), 1e-12);
     EXPECT_LE(gap(batched.own_product(x), wanted), 1e-12);
@@ -157,7 +157,7 @@ TEST(LutV2, TheMaterialisedGradientsAreThoseOfTheRankByRankForward) {
   }
   weight.accumulate(at::matmul(dy.t(), x.detach()));
   for (size_t i = 0; i < 4; ++i) EXPECT_LE(gap(leaves[i]->grad(), wanted[i]), 1e-12) << i;
-  EXPECT_LE(gap(at::matmul(dy, served(weight, at::kDouble)), x.grad()), 1e-12);
+  EXPECT_LE(gap(at::matmul(dy, served_v2(weight, at::kDouble)), x.grad()), 1e-12);
 }
 
 TEST(LutV2, InFloat16TheForwardsAgreeToItsRounding) {
@@ -165,7 +165,7 @@ TEST(LutV2, InFloat16TheForwardsAgreeToItsRounding) {
   const LutV2Parts parts = random_parts(s, at::kFloat);
   const LutV2Weight plain("w", parts, {});
   const at::Tensor x = at::randn({16, s.columns});
-  const at::Tensor wanted = at::matmul(x, served(plain, at::kFloat).t());
+  const at::Tensor wanted = at::matmul(x, served_v2(plain, at::kFloat).t());
   for (const LutForward forward : {LutForward::factored, LutForward::batched}) {
     const at::Tensor y = LutV2Weight("w", parts, {.forward = forward}).own_product(x);
     EXPECT_TRUE(as_half(y).equal(y));
@@ -186,12 +186,12 @@ TEST(LutV2, BakingChangesNoBit) {
   LutV2Parts parts = random_parts({20, 30, 4, 4}, at::kFloat);
   give_logits(parts.table);
   LutV2Weight weight("w", parts, {});
-  const at::Tensor before = served(weight, at::kFloat);
+  const at::Tensor before = served_v2(weight, at::kFloat);
   weight.bake();
-  EXPECT_TRUE(same_bits(served(weight, at::kFloat), before));
+  EXPECT_TRUE(same_bits(served_v2(weight, at::kFloat), before));
   EXPECT_TRUE(weight.parts().baked);
   weight.bake();
-  EXPECT_TRUE(same_bits(served(weight, at::kFloat), before));
+  EXPECT_TRUE(same_bits(served_v2(weight, at::kFloat), before));
 }
 
 // What is trained is saved: the table in the list of tensors is the one in use.
@@ -212,10 +212,10 @@ TEST(LutV2, RowsAreThoseOfTheWeight) {
   const LutV2Weight weight("w", random_parts({20, 30, 4, 2}, at::kFloat), {});
   const at::Tensor ids = at::tensor({19, 0, 7, 7}, at::kLong);
   EXPECT_TRUE(
-      same_bits(weight.rows(ids, at::kFloat), served(weight, at::kFloat).index_select(0, ids)));
+      same_bits(weight.rows(ids, at::kFloat), served_v2(weight, at::kFloat).index_select(0, ids)));
   at::Tensor some = at::empty({3, 30}, at::kBFloat16);
   weight.materialise(some, 5, 8, nullptr);
-  EXPECT_TRUE(same_bits(some, served(weight, at::kFloat).slice(0, 5, 8).to(at::kBFloat16)));
+  EXPECT_TRUE(same_bits(some, served_v2(weight, at::kFloat).slice(0, 5, 8).to(at::kBFloat16)));
 }
 
 TEST(LutV2, TheNumberOfThreadsChangesNoBit) {
@@ -230,7 +230,7 @@ TEST(LutV2, TheNumberOfThreadsChangesNoBit) {
     weight.accumulate(d);
     return at::cat({weight.parts().a.grad().reshape({-1}), weight.parts().b.grad().reshape({-1}),
                     weight.parts().g.grad(), weight.parts().table.values.grad(),
-                    served(weight, at::kFloat).reshape({-1})});
+                    served_v2(weight, at::kFloat).reshape({-1})});
   };
   const int before = at::get_num_threads();
   const at::Tensor alone = gradients(1), together = gradients(2);

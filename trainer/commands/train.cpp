@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -52,6 +53,23 @@ std::optional<std::string> checkpoint_to_resume(const RunConfig& config, Checkpo
     fail(ExitCode::missing_input, "resume_from_checkpoint: ", config.run.output_dir,
          " holds no checkpoint");
   return std::nullopt;
+}
+
+/// overwrite_output_dir replaces a finished run, and one of other settings. What was interrupted
+/// goes on: a job that is started again by its scheduler, with the same file, loses nothing.
+bool starts_afresh(const RunConfig& config) {
+  if (!config.run.overwrite_output_dir) return false;
+  if (config.saving.resume_from_checkpoint == "false") return true;
+  const std::vector<std::string> checkpoints = checkpoints_of_unfinished_run(config.run.output_dir);
+  const Provenance now = provenance_of(config, nullptr);
+  const auto is_ours = [&](const std::string& checkpoint) {
+    return was_saved_with(checkpoint, now);
+  };
+  if (std::none_of(checkpoints.begin(), checkpoints.end(), is_ours)) return true;
+  log_info(concat("overwrite_output_dir: ", config.run.output_dir,
+                  " holds this very run, unfinished, so it goes on; resume_from_checkpoint: false "
+                  "starts afresh"));
+  return false;
 }
 
 void publish(Run& run) {
@@ -194,7 +212,7 @@ int run_train(const Invocation& invocation) {
   const StopSignal signals;
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   ModelFolder folder = open_model_folder(model_folder_path(config));
-  RunDirectory directory(config.run.output_dir, config.run.overwrite_output_dir);
+  RunDirectory directory(config.run.output_dir, starts_afresh(config));
   CheckpointStore checkpoints(directory.directory(), directory.run_id());
   PreparedRun prepared = prepare_run(config, std::move(folder), first_day(directory.created()));
   if (!config.training.do_train) return 0;
@@ -228,7 +246,9 @@ int run_train(const Invocation& invocation) {
   run.work = work_of(run.opened.training.model);
   run.roof = measured_roof(model.compute, model.device);
   write_facts(run, prepared.data.report, directory.run_id());
-  return carry_out(run, prepared.data, prepared.memory);
+  const int code = carry_out(run, prepared.data, prepared.memory);
+  if (code == 0) directory.mark_finished();
+  return code;
 }
 
 }  // namespace isogrid

@@ -24,6 +24,7 @@ constexpr uint64_t kMaxRunFile = 64 << 10;
 struct RunFile {
   std::string run_id, created;
   int64_t attempts = 0;
+  bool finished = false;
 };
 
 std::vector<std::string> entries_of(const std::string& path) {
@@ -64,7 +65,8 @@ std::optional<RunFile> find_run(const std::string& path) {
       fields.refuse("format_version", concat("at most ", kRunFormat, "; a newer program wrote it"));
     return RunFile{.run_id = fields.string("run_id"),
                    .created = fields.string("created"),
-                   .attempts = fields.integer("attempts", 0)};
+                   .attempts = fields.integer("attempts", 0),
+                   .finished = json.value("finished", Json(false)) == true};
   } catch (const Error& error) {
     fail(ExitCode::locked, path, ": is not a run this program can go on with: ", error.what(),
          kAdvice);
@@ -104,8 +106,14 @@ void RunDirectory::remove_earlier_run() const {
 void RunDirectory::write_run_file() const {
   const Json run = {{"format_version", kRunFormat}, {"program", kProgram},
                     {"version", program_version()}, {"run_id", run_id_},
-                    {"created", created_},          {"attempts", attempt_}};
+                    {"created", created_},          {"attempts", attempt_},
+                    {"finished", finished_}};
   write_file_durably(directory_.shown(kRunName), as_bytes(dump_json(run)), directory_.io());
+}
+
+void RunDirectory::mark_finished() {
+  finished_ = true;
+  write_run_file();
 }
 
 void RunDirectory::remove_leftovers() const {
@@ -117,6 +125,19 @@ void RunDirectory::remove_leftovers() const {
 bool is_run_directory(const std::string& path) {
   std::error_code ignored;
   return fs::is_regular_file(fs::path(path) / kRunName, ignored);
+}
+
+std::vector<std::string> checkpoints_of_unfinished_run(const std::string& path) {
+  const std::optional<RunFile> run = find_run(path);
+  if (!run || run->finished) return {};
+  std::vector<int64_t> steps;
+  for (const std::string& name : entries_of(path))
+    if (const auto step = checkpoint_step(name)) steps.push_back(*step);
+  std::sort(steps.rbegin(), steps.rend());
+  std::vector<std::string> checkpoints;
+  for (const int64_t step : steps)
+    checkpoints.push_back((fs::path(path) / checkpoint_name(step)).string());
+  return checkpoints;
 }
 
 }  // namespace isogrid

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/io_writer.h"
 #include "trainer/run_directory/run_lock.h"
@@ -22,6 +23,8 @@ class RunDirectory {
   const std::string& run_id() const { return run_id_; }    // of the first attempt, kept for ever
   const std::string& created() const { return created_; }  // "2026-01-31T12:00:00Z", of the first
   int64_t attempt() const { return attempt_; }             // 1 for the first
+  /// The result is published: the next start with overwrite_output_dir is a new run.
+  void mark_finished();
 
  private:
   void remove_leftovers() const;
@@ -33,9 +36,14 @@ class RunDirectory {
   std::string run_id_;
   std::string created_;
   int64_t attempt_ = 1;
+  bool finished_ = false;
 };
 
 /// Does this folder hold a run? Only looks.
 bool is_run_directory(const std::string& path);
+
+/// Checkpoints of the run in this folder, newest first; none where it came to its end, or where
+/// there is no run. Only looks.
+std::vector<std::string> checkpoints_of_unfinished_run(const std::string& path);
 
 }  // namespace isogrid

@@ -41,7 +41,7 @@ void label_everything(Batch& row) {
       }
 }
 
-MeasuredRows rows_to_measure(const RunConfig& config) {
+MeasuredRows rows_for_merge(const RunConfig& config) {
   MeasuredRows measured;
   if (config.data.dataset.empty() && config.data.eval_dataset.empty()) {
     CalibrationText text = open_calibration_text(config);
@@ -59,7 +59,7 @@ MeasuredRows rows_to_measure(const RunConfig& config) {
   return measured;
 }
 
-at::Tensor in_float32(const at::Tensor& tensor) {
+at::Tensor merge_float32(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.detach().to(at::kFloat) : tensor;
 }
 
@@ -67,14 +67,14 @@ at::Tensor in_float32(const at::Tensor& tensor) {
 CausalLm measured_model(const CausalLm& stored) {
   CausalLm model = stored;
   model.compute = at::kFloat;
-  model.final_norm.weight = in_float32(model.final_norm.weight);
+  model.final_norm.weight = merge_float32(model.final_norm.weight);
   for (Block& block : model.blocks) {
     for (Projection* group : {&block.qkv, &block.output, &block.gate_up, &block.down}) {
-      group->norm.weight = in_float32(group->norm.weight);
-      for (Linear& linear : group->linears) linear.bias = in_float32(linear.bias);
+      group->norm.weight = merge_float32(group->norm.weight);
+      for (Linear& linear : group->linears) linear.bias = merge_float32(linear.bias);
     }
-    block.attention.q_norm.weight = in_float32(block.attention.q_norm.weight);
-    block.attention.k_norm.weight = in_float32(block.attention.k_norm.weight);
+    block.attention.q_norm.weight = merge_float32(block.attention.q_norm.weight);
+    block.attention.k_norm.weight = merge_float32(block.attention.k_norm.weight);
   }
   return model;
 }
@@ -97,14 +97,14 @@ double measured_loss(const CausalLm& stored, const std::vector<Batch>& rows,
   return sum / static_cast<double>(labels);
 }
 
-ExportSource opened(const RunConfig& config, bool dequantised) {
+ExportSource opened_source(const RunConfig& config, bool dequantised) {
   return open_export_source(model_folder_path(config), open_adapters(config),
                             dequantised ? make_quantiser(config.quantisation) : Quantiser());
 }
 
 ExportSource better_of_both(const RunConfig& config, MergeChoice& choice) {
-  const MeasuredRows measured = rows_to_measure(config);
-  ExportSource original = opened(config, false), dequantised = opened(config, true);
+  const MeasuredRows measured = rows_for_merge(config);
+  ExportSource original = opened_source(config, false), dequantised = opened_source(config, true);
   choice.measured_on = measured.origin;
   choice.loss_original = measured_loss(original.model, measured.rows, "merge_base: original");
   choice.loss_dequantised =
@@ -136,12 +136,13 @@ ExportSource open_merged_source(const RunConfig& config, MergeChoice& choice) {
     fail(ExitCode::configuration,
          "merge_base = dequantized and quantization_bit, which is not set: say in which few bits "
          "the adapter saw the weights");
-  if (stored_quantised || !trained_on_bits || wanted == "original") return opened(config, false);
+  if (stored_quantised || !trained_on_bits || wanted == "original")
+    return opened_source(config, false);
   if (wanted == "dequantized") {
     choice.dequantised = true;
-    return opened(config, true);
+    return opened_source(config, true);
   }
-  if (config.model.adapter_name_or_path.empty()) return opened(config, false);
+  if (config.model.adapter_name_or_path.empty()) return opened_source(config, false);
   ExportSource source = better_of_both(config, choice);
   log_info(concat("merge_base: auto: ", choice.described()));
   return source;

@@ -11,6 +11,7 @@ struct ExportConfig {
   std::optional<std::string> export_dir;
   std::vector<std::string> export_formats;
   std::string export_layout = "format";
+  bool export_report = true;
   int64_t export_size = 5;
   std::string export_device = "cpu";
   std::optional<int64_t> export_quantization_bit;
@@ -26,14 +27,17 @@ struct ExportConfig {
   bool push_to_hub = false;
   std::string fp16_overflow = "refuse";
   std::optional<std::string> imatrix;
+  bool gguf_pure = false;
+  std::vector<std::string> gguf_tensor_types;
 
   void visit(auto&& field) {
     field("export_dir", export_dir, "Folder the exports go to.");
     field("export_formats", export_formats, "What to write: hf, adapter, bnb:nf4, gguf:q4_0, ...");
     field("export_layout", export_layout,
-          "Folder names: by format, or merged-fp16, model-int8, model-q4_0.gguf, ...")
-        .one_of({"format", "report"})
-        .planned();
+          "Names: by format; report: merged-fp16, model-int8, model.gguf; repository: int8, int4.")
+        .one_of({"format", "report", "repository"});
+    field("export_report", export_report,
+          "Measure each of export_formats against the model it was made of, and write a report.");
     field("export_size", export_size, "Largest safetensors shard, in GB.").at_least(1);
     field("export_device", export_device, "Where the merge is computed.").one_of({"cpu", "auto"});
     field("export_quantization_bit", export_quantization_bit,
@@ -57,12 +61,15 @@ struct ExportConfig {
     field("export_legacy_format", export_legacy_format,
           "Pickled weights; only false is possible here.")
         .planned();
-    field("export_hub_model_id", export_hub_model_id, "Repository for scripts/upload.").planned();
-    field("hub_private_repo", hub_private_repo, "Make that repository private.").planned();
+    field("export_hub_model_id", export_hub_model_id, "Repository for scripts/upload.");
+    field("hub_private_repo", hub_private_repo, "Make that repository private.");
     field("push_to_hub", push_to_hub, "Upload after the export.").planned();
     field("fp16_overflow", fp16_overflow, "On a weight beyond 65504 in a float16 export.")
         .one_of({"refuse", "clamp", "keep-fp32"});
-    field("imatrix", imatrix, "Importance matrix for the GGUF quantisers.").planned();
+    field("imatrix", imatrix, "Importance matrix for the GGUF quantisers (trainer imatrix).");
+    field("gguf_pure", gguf_pure, "One type for every matrix of a GGUF file, no mix.");
+    field("gguf_tensor_types", gguf_tensor_types,
+          "Types by name, the first that fits: attn_v=q8_0, blk.0.*=f16, ...");
   }
 };
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "export/gguf_mix.h"
+#include "models/gguf_mix.h"
 #include "quant/grids/codecs.h"
 
 namespace isogrid {
@@ -76,6 +76,11 @@ std::span<const ExportFormat> export_formats() {
        .write = write_torchao,
        .group_sizes = {32, 64, 128, 256}},
       {"gguf", gguf_variants(), "one file for llama.cpp and all that is built on it", write_gguf,
+       gguf_file_name},
+      {"gguf",
+       {"lora"},
+       "the adapter alone, for llama.cpp to lay over its base",
+       write_gguf_lora,
        gguf_file_name},
       {"adapter", {""}, "the adapter alone, in PEFT's form", write_adapter},
   };

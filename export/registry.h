@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "configs/export_config.h"
+#include "core/io_writer.h"
 #include "export/source.h"
 #include "quant/packed_model.h"
 
@@ -12,9 +13,10 @@ namespace isogrid {
 
 /// One file or folder to write.
 struct ExportRequest {
-  std::string format;     // "hf"
-  std::string variant;    // "float16"; may be empty
-  std::string directory;  // where it goes
+  std::string format;          // "hf"
+  std::string variant;         // "float16"; may be empty
+  std::string directory;       // where it goes
+  std::string file_name = {};  // of a format that is one file; empty: the format's own name
   const ExportConfig* config = nullptr;
   int64_t group_size = 0;               // of formats whose scales are shared in groups
   bool names_group = false;             // the user asked for that size
@@ -50,7 +52,10 @@ void write_hf(ExportSource& source, const ExportRequest& request);
 void write_gguf(ExportSource& source, const ExportRequest& request);
 std::string gguf_file_name(const ExportSource& source, const std::string& variant);
 /// The same under a name of the caller's.
-void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path);
+void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path,
+                     const ExportConfig& config = {}, IoCalls& io = IoCalls::system());
+/// The adapter alone as GGUF.
+void write_gguf_lora(ExportSource& source, const ExportRequest& request);
 void write_gptq(ExportSource& source, const ExportRequest& request);
 void write_awq(ExportSource& source, const ExportRequest& request);
 void write_compressed_tensors(ExportSource& source, const ExportRequest& request);

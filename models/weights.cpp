@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "core/log.h"
 #include "core/tensor_file.h"
 #include "models/registry.h"
+#include "models/stored_tensor.h"
 
 namespace isogrid {
 namespace {
@@ -99,7 +101,7 @@ std::map<std::string, std::shared_ptr<WeightSource>> read_quantised(CausalLm& mo
     const WeightLocation* location = weights.find(name);
     if (location == nullptr) return at::Tensor();
     used.insert(name);
-    return view_tensor(location->file, *location->entry);
+    return stored_tensor(*location);
   };
   visit_linears(model, [&](const std::string& name, Linear& linear) {
     auto source =
@@ -114,7 +116,7 @@ void check_fit(CausalLm& model, const WeightIndex& weights, const std::string& w
                std::set<std::string> known) {
   ProblemList problems;
   model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role) || quantised.count(slot.name) != 0) return;
+    if (is_adapter(slot.role) || slot.of_run || quantised.count(slot.name) != 0) return;
     known.insert(slot.name);
     const WeightLocation* location = weights.find(slot.name);
     if (location == nullptr)
@@ -139,8 +141,7 @@ void install_quantised(CausalLm& model, const WeightIndex& weights, const LoadOp
     if (found != sources.end()) {
       linear.weight = found->second;
     } else if (options.quantise) {
-      const WeightLocation& location = *weights.find(weight);
-      linear.weight = options.quantise(weight, view_tensor(location.file, *location.entry));
+      linear.weight = options.quantise(weight, stored_tensor(*weights.find(weight)));
     } else {
       return;
     }
@@ -148,17 +149,32 @@ void install_quantised(CausalLm& model, const WeightIndex& weights, const LoadOp
   });
 }
 
+/// Puts the blocks of a GGUF file in the places of the matrices.
+void install_blocks(CausalLm& model, const WeightIndex& weights) {
+  visit_matrices(model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight) {
+    const WeightLocation* location = weights.find(name + ".weight");
+    if (location == nullptr) return;
+    if (auto blocks = stored_blocks(*location)) weight = std::move(blocks);
+  });
+}
+
+bool holds_blocks(const WeightIndex& weights) {
+  return std::any_of(weights.tensors().begin(), weights.tensors().end(),
+                     [](const auto& location) { return stored_blocks(location) != nullptr; });
+}
+
 }  // namespace
 
 void set_quantisation(LoadOptions& options, const QuantisationConfig& config,
                       const ModelFolder& folder) {
   options.stored_as = quantised_folder(folder.config, folder.path + "/config.json");
-  if (!options.stored_as) {
+  std::string kept = options.stored_as ? std::string(options.stored_as->name()) : "";
+  if (folder.files->gguf() && holds_blocks(WeightIndex(*folder.files->gguf()))) kept = "gguf";
+  if (kept.empty()) {
     options.quantise = make_quantiser(config);
   } else if (config.quantization_bit) {
     log_warning(concat("quantization_bit = ", *config.quantization_bit, ": ", folder.path,
-                       " is quantised already (", options.stored_as->name(),
-                       ") and is taken as it is"));
+                       " is quantised already (", kept, ") and is taken as it is"));
   }
 }
 
@@ -171,17 +187,32 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
   auto quantised = read_quantised(model, weights, options, used);
   check_fit(model, weights, where, quantised, std::move(used));
   install_quantised(model, weights, options, std::move(quantised));
+  if (options.keep_blocks) install_blocks(model, weights);
   model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role) || is_quantised(slot.role)) return;
-    const WeightLocation& location = *weights.find(slot.name);
-    if (options.take && options.take(slot, view_tensor(location.file, *location.entry))) return;
-    *slot.tensor = view_tensor(location.file, *location.entry).to(options.device, model.compute);
+    if (is_adapter(slot.role) || is_quantised(slot.role) || slot.of_run) return;
+    const at::Tensor stored = stored_tensor(*weights.find(slot.name));
+    if (options.take && options.take(slot, stored)) return;
+    *slot.tensor =
+        slot.in_master ? stored.to(options.device) : stored.to(options.device, model.compute);
   });
 }
 
 QuantisedSize quantised_size(CausalLm& structure, const QuantisationConfig& config,
                              const ModelFolder& folder) {
   QuantisedSize size;
+  const auto add = [&](int64_t outputs, int64_t inputs, int64_t bytes) {
+    size.parameters += outputs * inputs;
+    size.bytes += bytes;
+    size.largest = std::max(size.largest, outputs * inputs);
+  };
+  if (folder.files->gguf()) {
+    const WeightIndex weights(*folder.files->gguf());
+    for (const WeightLocation& location : weights.tensors())
+      if (stored_blocks(location))
+        add(location.blocks->rows(), location.blocks->columns(),
+            static_cast<int64_t>(location.blocks->bytes));
+    if (size.parameters > 0) return size;
+  }
   const bool stored = quantised_folder(folder.config, folder.path + "/config.json") != nullptr;
   if (!stored && !config.quantization_bit) return size;
   std::map<std::string, int64_t> bytes_of_module;
@@ -195,9 +226,7 @@ QuantisedSize quantised_size(CausalLm& structure, const QuantisationConfig& conf
   }
   visit_linears(structure, [&](const std::string& name, Linear& linear) {
     const int64_t outputs = linear.weight->outputs(), inputs = linear.weight->inputs();
-    size.parameters += outputs * inputs;
-    size.bytes += stored ? bytes_of_module[name] : quantised_bytes(config, outputs, inputs);
-    size.largest = std::max(size.largest, outputs * inputs);
+    add(outputs, inputs, stored ? bytes_of_module[name] : quantised_bytes(config, outputs, inputs));
   });
   return size;
 }

@@ -20,6 +20,8 @@ struct LoadOptions {
   Quantiser quantise = {};
   /// How the folder itself keeps linears in few bits; null: it is dense.
   std::shared_ptr<const QuantisedFolder> stored_as = {};
+  /// Matrices that a GGUF file holds as blocks stay blocks; false: they become numbers.
+  bool keep_blocks = true;
 };
 
 /// Sets `stored_as` and `quantise` from a folder and the settings. A folder that is quantised
@@ -37,7 +39,7 @@ CausalLm load_model(const ModelFolder& folder, const LoadOptions& options);
 void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions& options,
                   const std::string& where);
 
-/// What the blocks' linears come to in few bits: all zero where they stay dense.
+/// What the matrices come to that are in few bits: all zero where they stay dense.
 struct QuantisedSize {
   int64_t parameters = 0, bytes = 0;
   int64_t largest = 0;  // numbers of the largest one, which is expanded whole

@@ -4,80 +4,14 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "data/rows.h"
 #include "quant/registry.h"
-#include "trainer/commands/calibration.h"
-#include "trainer/commands/data_progress.h"
-#include "trainer/data_coding.h"
+#include "trainer/commands/measured_rows.h"
 #include "trainer/forward_pass.h"
 #include "trainer/open_model.h"
 #include "trainer/terminal.h"
 
 namespace isogrid {
 namespace {
-
-/// Rows to measure on, every token of text labelled where nobody labelled any.
-struct MeasuredRows {
-  std::vector<Batch> rows;
-  std::string origin;
-};
-
-void append_rows_of(const RowStore& store, std::vector<Batch>& rows) {
-  for (int64_t row = 0; row < store.rows(); ++row) {
-    rows.emplace_back();
-    store.append_row(row, rows.back());
-  }
-}
-
-void label_everything(Batch& row) {
-  const int64_t tokens = row.tokens();
-  row.labels.assign(static_cast<size_t>(tokens), kNoLabel);
-  row.label_rows.clear();
-  for (int64_t document = 0, token = 0; document < row.documents(); ++document)
-    for (; token < row.document_ends[document]; ++token)
-      if (token + 1 < row.document_ends[document]) {
-        row.labels[token] = row.input_ids[token + 1];
-        row.label_rows.push_back(token);
-      }
-}
-
-MeasuredRows rows_for_merge(const RunConfig& config) {
-  MeasuredRows measured;
-  if (config.data.dataset.empty() && config.data.eval_dataset.empty()) {
-    CalibrationText text = open_calibration_text(config);
-    for (Batch& row : text.rows) label_everything(row);
-    return {std::move(text.rows), text.origin};
-  }
-  const DataCoding coding = open_data_coding(config);
-  DataProgress progress(config);
-  const PreparedData data = prepare_data(config, coding.coder, *coding.layout, progress.hooks());
-  for (const EvalRows& set : data.eval) append_rows_of(*set.rows, measured.rows);
-  measured.origin = "the evaluation rows";
-  if (!measured.rows.empty()) return measured;
-  append_rows_of(*data.train, measured.rows);
-  measured.origin = "the training rows (eval_dataset or val_size would hold some out)";
-  return measured;
-}
-
-at::Tensor merge_float32(const at::Tensor& tensor) {
-  return tensor.defined() ? tensor.detach().to(at::kFloat) : tensor;
-}
-
-/// The same model computing in float32; the matrices stay as they are kept.
-CausalLm measured_model(const CausalLm& stored) {
-  CausalLm model = stored;
-  model.compute = at::kFloat;
-  model.final_norm.weight = merge_float32(model.final_norm.weight);
-  for (Block& block : model.blocks) {
-    for (Projection* group : {&block.qkv, &block.output, &block.gate_up, &block.down}) {
-      group->norm.weight = merge_float32(group->norm.weight);
-      for (Linear& linear : group->linears) linear.bias = merge_float32(linear.bias);
-    }
-    block.attention.q_norm.weight = merge_float32(block.attention.q_norm.weight);
-    block.attention.k_norm.weight = merge_float32(block.attention.k_norm.weight);
-  }
-  return model;
-}
 
 double measured_loss(const CausalLm& stored, const std::vector<Batch>& rows,
                      const std::string& what) {
@@ -97,14 +31,14 @@ double measured_loss(const CausalLm& stored, const std::vector<Batch>& rows,
   return sum / static_cast<double>(labels);
 }
 
-ExportSource opened_source(const RunConfig& config, bool dequantised) {
+ExportSource opened(const RunConfig& config, bool dequantised) {
   return open_export_source(model_folder_path(config), open_adapters(config),
                             dequantised ? make_quantiser(config.quantisation) : Quantiser());
 }
 
 ExportSource better_of_both(const RunConfig& config, MergeChoice& choice) {
-  const MeasuredRows measured = rows_for_merge(config);
-  ExportSource original = opened_source(config, false), dequantised = opened_source(config, true);
+  const MeasuredRows measured = rows_to_measure(config);
+  ExportSource original = opened(config, false), dequantised = opened(config, true);
   choice.measured_on = measured.origin;
   choice.loss_original = measured_loss(original.model, measured.rows, "merge_base: original");
   choice.loss_dequantised =
@@ -136,13 +70,12 @@ ExportSource open_merged_source(const RunConfig& config, MergeChoice& choice) {
     fail(ExitCode::configuration,
          "merge_base = dequantized and quantization_bit, which is not set: say in which few bits "
          "the adapter saw the weights");
-  if (stored_quantised || !trained_on_bits || wanted == "original")
-    return opened_source(config, false);
+  if (stored_quantised || !trained_on_bits || wanted == "original") return opened(config, false);
   if (wanted == "dequantized") {
     choice.dequantised = true;
-    return opened_source(config, true);
+    return opened(config, true);
   }
-  if (config.model.adapter_name_or_path.empty()) return opened_source(config, false);
+  if (config.model.adapter_name_or_path.empty()) return opened(config, false);
   ExportSource source = better_of_both(config, choice);
   log_info(concat("merge_base: auto: ", choice.described()));
   return source;

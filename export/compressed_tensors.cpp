@@ -5,7 +5,7 @@
 namespace isogrid {
 namespace {
 
-at::Tensor shape_of(const PackedGroupParts& parts) {
+at::Tensor weight_shape(const PackedGroupParts& parts) {
   at::Tensor shape = at::empty({2}, at::kLong);
   shape.mutable_data_ptr<int64_t>()[0] = parts.outputs;
   shape.mutable_data_ptr<int64_t>()[1] = parts.inputs;
@@ -19,7 +19,8 @@ std::vector<FolderTensor> compressed(const std::string& name, const PackedGroupP
                     [&parts] { return parts.codes.view(at::kInt); }),
       folder_tensor(name + ".weight_scale", parts.scales.scalar_type(),
                     {parts.outputs, parts.groups()}, [&parts] { return parts.scales; }),
-      folder_tensor(name + ".weight_shape", at::kLong, {2}, [&parts] { return shape_of(parts); }),
+      folder_tensor(name + ".weight_shape", at::kLong, {2},
+                    [&parts] { return weight_shape(parts); }),
   };
 }
 

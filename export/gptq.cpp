@@ -45,7 +45,7 @@ std::vector<FolderTensor> gptq_tensors(const std::string& name, const PackedGrou
 }
 
 /// Linears that stay dense, as the pattern readers look modules up by.
-Json exceptions(const PackedModel& packed) {
+Json dense_exceptions(const PackedModel& packed) {
   Json dynamic = Json::object();
   for (const std::string& name : packed.left_dense) {
     std::string pattern = "-:^";
@@ -74,7 +74,7 @@ Json gptq_settings(const PackedModel& packed, const ExportRequest& request, bool
   settings["pack_dtype"] = "int32";
   settings["true_sequential"] = true;
   settings["damp_percent"] = request.config->export_quantization_damping;
-  if (!packed.left_dense.empty()) settings["dynamic"] = exceptions(packed);
+  if (!packed.left_dense.empty()) settings["dynamic"] = dense_exceptions(packed);
   settings["meta"] = {{"quantizer", Json::array({concat("isogrid:", program_version())})},
                       {"calibration", packed.text}};
   return settings;

@@ -172,7 +172,7 @@ void set_quantisation(LoadOptions& options, const QuantisationConfig& config,
   if (folder.files->gguf() && holds_blocks(WeightIndex(*folder.files->gguf()))) kept = "gguf";
   if (kept.empty()) {
     options.quantise = make_quantiser(config);
-  } else if (config.quantization_bit) {
+  } else if (config.quantization_bit && !kept.starts_with(config.quantization_method + ":")) {
     log_warning(concat("quantization_bit = ", *config.quantization_bit, ": ", folder.path,
                        " is quantised already (", kept, ") and is taken as it is"));
   }

@@ -1,6 +1,6 @@
 """Perplexity of a model rounded to few bits: to the nearest, by GPTQ, by AWQ.
 
-    scripts/bench gptq --model DIR [--bits 4 3] [--windows 32] [--json FILE]
+    scripts/bench gptq --model DIR [--bits 4 3] [--group 64] [--rows 64] [--json FILE]
 
 English prose that every Python carries (the documentation behind help()) is cut in two: rows to calibrate on, and text
 to measure on, which no quantiser sees. Each folder is written by `trainer export` and measured by `trainer eval`; rounding
@@ -56,6 +56,7 @@ def main():
     parser.add_argument("--group", type=int, default=64)
     parser.add_argument("--rows", type=int, default=64, help="rows of 512 tokens to calibrate on")
     parser.add_argument("--characters", type=int, default=120_000, help="of the text measured on")
+    parser.add_argument("--orders", nargs="+", default=["important", "stored", "scattered"])
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
     topics = pydoc_data.topics.topics
@@ -67,7 +68,7 @@ def main():
 
     def measure(name, folder, seconds=0.0):
         result = json.loads(run("eval", "--model_name_or_path", folder, "--text_file", scratch / "measured.txt", "--eval_window", 512,
-                                "--eval_stride", 256, "--dtype", "float32", "--json"))
+                                "--eval_stride", 512, "--dtype", "float32", "--json"))
         table[name] = {"perplexity": result["perplexity"], "seconds": seconds}
         print(f"{name:28s} {result['perplexity']:9.3f}   written in {seconds:5.0f} s", flush=True)
 
@@ -84,7 +85,7 @@ def main():
         write_nearest(arguments.model, scratch / "nearest", bits, arguments.group)
         measure(f"{bits} bits, nearest", scratch / "nearest")
         shutil.rmtree(scratch / "nearest")
-        for order in ("stored", "important", "scattered"):
+        for order in arguments.orders:
             exported(f"{bits} bits, GPTQ, {order}", f"gptq:{bits}:g{arguments.group}", "--export_quantization_order", order)
         if bits == 4:
             exported("4 bits, AWQ", f"awq:4:g{arguments.group}")

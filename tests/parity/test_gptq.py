@@ -47,7 +47,7 @@ def test_the_error_of_a_layer_is_the_references(bits, group, symmetric, order, t
     assert (ours["rounded"] - theirs).abs().lt(1e-5).double().mean() > 0.85
 
 
-SHAPES = models.shape(hidden=96, intermediate=160, heads=4, kv_heads=2, layers=2)
+SHAPES = models.shape(hidden=96, intermediate=160, heads=4, kv_heads=4, layers=2)
 GROUPS = (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), ("self_attn.o_proj",),
           ("mlp.gate_proj", "mlp.up_proj"), ("mlp.down_proj",))
 
@@ -124,3 +124,26 @@ def test_llama_factorys_way_of_asking(trainer, tmp_path):
     assert done.returncode == 78 and "export_quantization_bit" in done.stderr
     done = trainer.run(*words, 4, "--export_formats", "hf", succeed=False)
     assert done.returncode == 78 and "export_formats" in done.stderr
+
+
+def test_training_on_a_base_it_quantises_first(trainer, tmp_path):
+    """quantization_method: gptq: the base is calibrated on the run's own rows, kept, and used again."""
+    folder = models.write_model(models.Case("llama", SHAPES), tmp_path / "model")
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": models.text(40, seed=n)}) + "\n" for n in range(12)))
+    words = ("train", "--model_name_or_path", folder, "--output_dir", tmp_path / "run", "stage=pt", "finetuning_type=lora",
+             f"dataset={tmp_path / 'rows.jsonl'}", "--dataset_dir", tmp_path, "cutoff_len=64", "quantization_bit=4",
+             "quantization_method=gptq", "export_quantization_maxlen=64", "per_device_train_batch_size=2", "report_to=none",
+             "save_steps=2")
+    done = trainer.run(*words, "max_steps=2")
+    assert "calibrated on" in done.stderr and "dataset" in done.stderr
+    base = tmp_path / "run/base-gptq-4"
+    first = (base / "model.safetensors").read_bytes()
+    assert len(packed_reader.gptq_weights(base)) == 14
+    (tmp_path / "ids.json").write_text("[[5, 6, 7, 8]]")
+    for name, model, more in (("with", base, ["--adapter_name_or_path", tmp_path / "run"]), ("without", base, [])):
+        trainer.run("logits", "--model_name_or_path", model, *more, "--token_ids", tmp_path / "ids.json", "--output", tmp_path / name)
+    assert not safetensors.torch.load_file(tmp_path / "with")["logits.0"].equal(
+        safetensors.torch.load_file(tmp_path / "without")["logits.0"])
+    done = trainer.run(*words, "max_steps=4", "threads=1")
+    assert "calibrated on" not in done.stderr
+    assert (base / "model.safetensors").read_bytes() == first

@@ -6,8 +6,6 @@
 #include "calibrate/gptq.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "quant/dense.h"
-#include "trainer/open_model.h"
 #include "trainer/terminal.h"
 
 namespace isogrid {
@@ -105,24 +103,6 @@ PackedModel calibrated_model(const RunConfig& config, const WantedExport& wanted
     log_info(concat(name, ": the worst layer is ", packed.worst_layer, ", whose product is off by ",
                     std::round(packed.worst_error * 10000) / 100, " %"));
   return packed;
-}
-
-Quantiser calibrated_quantiser(const RunConfig& config) {
-  ExportSource source = open_export_source(model_folder_path(config), {});
-  const WantedExport wanted =
-      wanted_export(concat("gptq:", config.quantisation.quantization_bit.value_or(4)));
-  const int64_t group_size = chosen_group_size(wanted, source.model);
-  const auto packed = std::make_shared<const PackedModel>(
-      calibrated_model(config, wanted, group_size, source.model, open_calibration_text(config)));
-  return [packed](const std::string& name, const at::Tensor& dense) {
-    const auto found = packed->linears.find(name.substr(0, name.rfind('.')));
-    std::shared_ptr<WeightSource> weight;
-    if (found != packed->linears.end())
-      weight = std::make_shared<PackedGroupWeight>(found->second);
-    else
-      weight = std::make_shared<DenseWeight>(dense);
-    return weight;
-  };
 }
 
 }  // namespace isogrid

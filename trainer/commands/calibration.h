@@ -6,7 +6,6 @@
 #include "data/batch.h"
 #include "export/registry.h"
 #include "quant/packed_model.h"
-#include "quant/registry.h"
 
 namespace isogrid {
 
@@ -26,9 +25,5 @@ int64_t chosen_group_size(const WantedExport& wanted, CausalLm& model);
 /// The model in the few bits of `wanted`, by the method that its format is calibrated with.
 PackedModel calibrated_model(const RunConfig& config, const WantedExport& wanted,
                              int64_t group_size, CausalLm& model, const CalibrationText& text);
-
-/// quantization_method: gptq on a dense folder: calibrates it and hands out each linear as it is
-/// asked for by name, for LoadOptions::quantise. Linears that no container could hold stay dense.
-Quantiser calibrated_quantiser(const RunConfig& config);
 
 }  // namespace isogrid

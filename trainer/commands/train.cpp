@@ -14,6 +14,7 @@
 #include "models/registry.h"
 #include "models/rounding.h"
 #include "trainer/buffer_cache.h"
+#include "trainer/commands/calibrated_base.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/commands/export_run.h"
@@ -263,8 +264,9 @@ int run_train(const Invocation& invocation) {
   keep_freed_buffers();
   const StopSignal signals;
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
-  ModelFolder folder = open_model_folder(model_folder_path(config));
+  open_model_folder(model_folder_path(config));  // what is missing is told before anything is made
   RunDirectory directory(config.run.output_dir, starts_afresh(config));
+  ModelFolder folder = open_base(config);
   CheckpointStore checkpoints(directory.directory(), directory.run_id());
   PreparedRun prepared = prepare_run(config, std::move(folder), first_day(directory.created()));
   if (!config.training.do_train) return 0;

@@ -64,7 +64,8 @@ class KdFolder {
         ids.push_back(id(claim.shard, n, j));
         log_probs.push_back(log_prob(n, j));
       }
-      for (const double t : meta.temperatures) tails.push_back(static_cast<float>(-t - n));
+      for (const double t : meta.temperatures)
+        tails.push_back(static_cast<float>(-t) - static_cast<float>(n));
       for (int64_t j = 0; j < meta.negatives; ++j) {
         negative_ids.push_back(id(claim.shard, n, meta.top_k + j));
         negative_log_probs.push_back(-9);

@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "core/gguf_writer.h"
-#include "export/gguf_mix.h"
 #include "models/decoder_config.h"
 #include "models/folder.h"
+#include "models/gguf_mix.h"
 
 namespace isogrid {
 
@@ -13,6 +13,9 @@ namespace isogrid {
 /// same folder. A setting that the engine would silently ignore is refused (78) or warned of.
 GgufMetadata model_metadata(const ModelFolder& folder, const DecoderConfig& config,
                             const GgufMix& mix, uint64_t parameters);
+
+/// The first keys of an adapter: whose it is and which architecture it changes.
+GgufMetadata adapter_metadata(const ModelFolder& base, const DecoderConfig& config);
 
 /// What each rotation frequency is divided by under llama3 scaling, which GGUF keeps as a tensor;
 /// empty for other rotations.

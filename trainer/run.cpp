@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/phase.h"
+#include "models/rounding.h"
 #include "trainer/average.h"
 #include "trainer/evaluate.h"
 #include "trainer/guard.h"
@@ -139,6 +140,7 @@ RunEnd stop_run(Run& run) {
 void step_and_log(Run& run) {
   set_phase(concat("step ", run.progress.step + 1, " of ", run.plan.total_steps));
   const auto start = Clock::now();
+  begin_step(run.opened.training.model, {run.progress.step, run.plan.total_steps});
   const StepReport report = run_step(run.opened.training, *run.batches, run.progress.step);
   const double seconds = seconds_since(start);
   run.seconds += seconds;

@@ -2,6 +2,7 @@
 
 #include "models/attach_adapters.h"
 #include "models/registry.h"
+#include "models/rounding.h"
 #include "models/weights.h"
 #include "trainer/memory_plan.h"
 #include "trainer/open_model.h"
@@ -61,11 +62,16 @@ void find_largest_batch(const BatchStream& batches, const RunPlan& plan, RunSize
 
 RunSizes sizes_before_loading(const RunConfig& config, const ModelFolder& folder,
                               const BatchStream& batches, const RunPlan& plan) {
+  check_quantised_folder(config, folder);
   RunSizes sizes;
   sizes.shape =
       read_decoder_config(training_model_config(config, folder), folder.path + "/config.json");
   CausalLm model = marked_structure(config, sizes.shape);
   count_parameters(model, sizes);
+  const QuantisedSize few_bits = quantised_size(model, config.quantisation, folder);
+  sizes.quantised = few_bits.parameters;
+  sizes.quantised_bytes = few_bits.bytes;
+  sizes.largest_quantised = few_bits.largest;
   const at::ScalarType stored =
       config.model.train_from_scratch ? at::kFloat : stored_type(open_weights(*folder.files));
   const Precision precision = precision_of(config, chosen_device(config), stored);
@@ -73,6 +79,7 @@ RunSizes sizes_before_loading(const RunConfig& config, const ModelFolder& folder
   sizes.master_bytes = element_bytes(precision.master);
   sizes.stored_bytes = element_bytes(stored);
   sizes.optimizer_bytes = optimizer_bytes_per_number(config.optimizer);
+  sizes.rounding_bytes = rounding_bytes(model, config.qat, sizes.compute_bytes);
   sizes.averages = config.optimizer.ema_decay > 0;
   find_largest_batch(batches, plan, sizes);
   return sizes;

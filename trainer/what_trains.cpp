@@ -43,7 +43,9 @@ bool is_trained_layer(int64_t layer, int64_t layers, int64_t wanted) {
   return wanted >= 0 ? layer >= layers - wanted : layer < -wanted;
 }
 
-void set_trains(const TensorSlot& slot) { slot.tensor->requires_grad_(); }
+void set_trains(const TensorSlot& slot) {
+  if (!is_fixed(slot.role)) slot.tensor->requires_grad_();
+}
 
 }  // namespace
 
@@ -51,7 +53,8 @@ void train_all(CausalLm& model) { model.visit(set_trains); }
 
 void train_adapters(CausalLm& model) {
   model.visit([](const TensorSlot& slot) {
-    if (is_adapter(slot.role)) set_trains(slot);
+    const bool learned_scale = slot.of_run && slot.role == Role::factor;
+    if (is_adapter(slot.role) || learned_scale) set_trains(slot);
   });
 }
 
@@ -108,6 +111,8 @@ std::vector<std::string> train_in_full(CausalLm& model, const std::vector<std::s
                        [&](const std::string& wanted) { return means(module, wanted); });
   };
   if (names("lm_head") || names("model.embed_tokens")) untie_head(model);
+  if (names("lm_head")) expand_table(model, model.head);
+  if (names("model.embed_tokens")) expand_table(model, model.embedding);
   std::set<std::string> unmatched(modules.begin(), modules.end()), known;
   std::vector<std::string> tensors;
   model.visit([&](const TensorSlot& slot) {
@@ -121,6 +126,9 @@ std::vector<std::string> train_in_full(CausalLm& model, const std::vector<std::s
         unmatched.erase(wanted);
       }
     if (!wanted_here) return;
+    if (is_quantised(slot.role))
+      fail(ExitCode::configuration, "additional_target: ", joined({modules.begin(), modules.end()}),
+           ": ", slot.name, " is part of the quantised base, which is frozen");
     set_trains(slot);
     tensors.push_back(slot.name);
   });

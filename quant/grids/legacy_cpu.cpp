@@ -145,6 +145,20 @@ void decode(const std::byte* blocks, int64_t count, float* values) {
   }
 }
 
+template <int bits, bool with_minimum>
+void recode(const float* values, int64_t count, std::byte* blocks) {
+  using L = Layout<bits, with_minimum>;
+  constexpr float kMost = L::kLevels - 1, kMiddle = with_minimum ? 0.0f : L::kLevels / 2;
+  for (int64_t i = 0; i < count; ++i, blocks += L::kBytes, values += kBlock) {
+    const float id = inverse(get_half(blocks));
+    const float low = with_minimum ? get_half(blocks + 2) : 0.0f;
+    const auto code = [&](Lanes x) {
+      return truncated(within((x - low) * id + (kMiddle + 0.5f), 0.0f, kMost));
+    };
+    put_codes<bits, with_minimum>(blocks, code(load(values)), code(load(values + kLanes)));
+  }
+}
+
 constexpr int kEightBytes = 2 + kBlock;
 
 void encode_eight(const float* values, const float*, int64_t rows, int64_t columns,
@@ -156,6 +170,15 @@ void encode_eight(const float* values, const float*, int64_t rows, int64_t colum
     put_half(block, d);
     store_bytes(block + 2, rounded_away(load(x) * id));
     store_bytes(block + 2 + kLanes, rounded_away(load(x + kLanes) * id));
+  }
+}
+
+void recode_eight(const float* values, int64_t count, std::byte* blocks) {
+  for (int64_t i = 0; i < count; ++i, blocks += kEightBytes, values += kBlock) {
+    const float id = inverse(get_half(blocks));
+    for (int64_t part = 0; part < kBlock; part += kLanes)
+      store_bytes(blocks + 2 + part,
+                  rounded_away(within(load(values + part) * id, -127.0f, 127.0f)));
   }
 }
 
@@ -171,10 +194,10 @@ void decode_eight(const std::byte* blocks, int64_t count, float* values) {
 
 }  // namespace
 
-const BlockCodec q4_0 = {encode<4, false>, decode<4, false>};
-const BlockCodec q4_1 = {encode<4, true>, decode<4, true>};
-const BlockCodec q5_0 = {encode<5, false>, decode<5, false>};
-const BlockCodec q5_1 = {encode<5, true>, decode<5, true>};
-const BlockCodec q8_0 = {encode_eight, decode_eight};
+const BlockCodec q4_0 = {encode<4, false>, decode<4, false>, recode<4, false>};
+const BlockCodec q4_1 = {encode<4, true>, decode<4, true>, recode<4, true>};
+const BlockCodec q5_0 = {encode<5, false>, decode<5, false>, recode<5, false>};
+const BlockCodec q5_1 = {encode<5, true>, decode<5, true>, recode<5, true>};
+const BlockCodec q8_0 = {encode_eight, decode_eight, recode_eight};
 
 }  // namespace isogrid::grids::ISOGRID_ISA

@@ -65,7 +65,7 @@ class KdFolder {
         log_probs.push_back(log_prob(n, j));
       }
       for (const double t : meta.temperatures)
-        tails.push_back(static_cast<float>(-t) - static_cast<float>(n));
+        tails.push_back(static_cast<float>(-t - static_cast<double>(n)));
       for (int64_t j = 0; j < meta.negatives; ++j) {
         negative_ids.push_back(id(claim.shard, n, meta.top_k + j));
         negative_log_probs.push_back(-9);

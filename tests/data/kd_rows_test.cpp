@@ -16,9 +16,9 @@ using test::KdFolder;
 class TaughtRun : public DataRun {
  public:
   explicit TaughtRun(int64_t held_out = 0) : cache_({}) {
-    folder.write("d.json", R"([{"instruction": "Hi", "output": "Hello there"},
-                               {"instruction": "One", "output": "Two three"},
-                               {"instruction": "Bye", "output": "See you"}])");
+    folder.write("d.json", R"([{"instruction": "Hi", "input": "", "output": "Hello there"},
+                               {"instruction": "One", "input": "", "output": "Two three"},
+                               {"instruction": "Bye", "input": "", "output": "See you"}])");
     describe("d.json");
     const PreparedData data = prepare();
     for (int64_t row = 0; row < data.train->rows(); ++row) {

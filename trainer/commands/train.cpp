@@ -7,13 +7,16 @@
 
 #include "core/error.h"
 #include "core/format.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "core/phase.h"
 #include "data/kd_rows.h"
 #include "models/registry.h"
+#include "models/rounding.h"
 #include "trainer/buffer_cache.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
+#include "trainer/commands/export_run.h"
 #include "trainer/data_coding.h"
 #include "trainer/disk_plan.h"
 #include "trainer/evaluate.h"
@@ -108,8 +111,8 @@ void return_to_best(Run& run) {
       run.progress.best_step == run.progress.step)
     return;
   run.last_evaluation.reset();
-  load_masters(run.checkpoints.path_of(run.progress.best_step), run.opened.training,
-               run.opened.publication);
+  load_masters(run.checkpoints.path_of(run.progress.best_step), run.progress.best_step,
+               run.opened.training, run.opened.publication);
   run.display.note(concat("the best evaluation was after step ", run.progress.best_step,
                           "; that checkpoint is the result"));
 }
@@ -126,6 +129,25 @@ std::optional<EvalRecord> final_evaluation(Run& run) {
   return record;
 }
 
+/// export_formats of a training file: what the run has made, for other programs, without a
+/// question.
+void export_result(Run& run) {
+  if (run.config.exporting.export_formats.empty()) return;
+  run.display.note("exporting");
+  const RunConfig wanted = export_of_result(run.config, run.opened.publication.is_adapter);
+  const ExportReport report = export_everything(wanted, [&](const ExportRecord& record) {
+    const std::string name = "export/" + record.format + "/";
+    Json figures = {{name + "bytes", record.bytes},
+                    {name + "seconds", record.seconds},
+                    {name + "failed", record.problem.empty() ? 0 : 1}};
+    if (record.fidelity) figures[name + "loss"] = record.fidelity->loss;
+    if (record.fidelity) figures[name + "kl"] = record.fidelity->kl;
+    run.trackers.figures(run.progress.step, figures);
+    run.display.note(concat(record.format, ": ", record.path));
+  });
+  require_sound(report);
+}
+
 int finish(Run& run, const PreparedData& data, const MemoryPlan& memory) {
   return_to_best(run);
   const std::optional<EvalRecord> evaluation = final_evaluation(run);
@@ -133,6 +155,7 @@ int finish(Run& run, const PreparedData& data, const MemoryPlan& memory) {
   run.log.make_durable();
   write_summary(run, data.report, memory, evaluation,
                 run.progress.step < run.plan.total_steps ? "stopped early" : "");
+  export_result(run);
   run.trackers.finish(/*succeeded=*/true);
   run.display.clear();
   run.display.note(concat("done: ", run.progress.step, " steps in ",
@@ -211,7 +234,10 @@ Provenance full_provenance(const RunConfig& config, const Publication& publicati
 Progress resumed_progress(const RunConfig& config, CheckpointStore& checkpoints,
                           OpenedTraining& opened, const Provenance& provenance) {
   const auto path = checkpoint_to_resume(config, checkpoints);
-  if (!path) return {};
+  if (!path) {
+    begin_step(opened.training.model, {.total_steps = opened.training.schedule.total});
+    return {};
+  }
   const Progress progress = load_state(*path, opened.training, opened.publication, provenance);
   checkpoints.go_on_from(progress.step);
   log_info(concat("going on from ", *path));

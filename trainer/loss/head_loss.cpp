@@ -49,7 +49,7 @@ class HeadLossFunction : public torch::autograd::Function<HeadLossFunction> {
     const bool head_now = head.trains() && known_factor != 0;
     for_chunks(rows.size(0), head, [&](int64_t first, int64_t last) {
       const at::Tensor part = inputs.slice(0, first, last);
-      const auto chunk = loss->differentiate(multiply(part, head), first, {});
+      const auto chunk = loss->differentiate(multiply(part, weight), first, {});
       losses.slice(0, first, last).copy_(chunk.losses);
       at::Tensor into = d_inputs.slice(0, first, last);
       const at::Tensor d_logits = chunk.d_logits.to(weight.scalar_type());
@@ -83,10 +83,11 @@ class HeadLossFunction : public torch::autograd::Function<HeadLossFunction> {
     auto& head = *reinterpret_cast<WeightSource*>(context->saved_data["head"].toInt());
     const auto held =
         c10::static_intrusive_pointer_cast<HeldLoss>(context->saved_data["loss"].toCapsule());
+    const at::Tensor weight = whole_weight(head, inputs.scalar_type(), inputs.device());
     for_chunks(inputs.size(0), head, [&](int64_t first, int64_t last) {
       const at::Tensor part = inputs.slice(0, first, last);
       const auto chunk =
-          held->loss->differentiate(multiply(part, head), first, scale.slice(0, first, last));
+          held->loss->differentiate(multiply(part, weight), first, scale.slice(0, first, last));
       accumulate_head(head, chunk.d_logits, part);
     });
   }

@@ -298,6 +298,10 @@ void Trackers::evaluation(const EvalRecord& record) {
   send({{"do", "log"}, {"step", record.step}, {"values", values}});
 }
 
+void Trackers::figures(int64_t step, const Json& values) {
+  send({{"do", "log"}, {"step", step}, {"values", values}});
+}
+
 void Trackers::finish(bool succeeded, double seconds) {
   send({{"do", "finish"}, {"ok", succeeded}});
   if (!bridge_) return;

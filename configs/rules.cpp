@@ -35,7 +35,8 @@ bool rounds_adapter(const RunConfig& c) {
 }
 
 bool has_held_out_rows(const RunConfig& c) {
-  return c.data.val_size > 0 || !c.data.eval_dataset.empty() || c.kd.kd_cache.has_value();
+  const bool caches_own_rows = c.kd.kd_cache && c.data.dataset.empty();  // some are held out
+  return c.data.val_size > 0 || !c.data.eval_dataset.empty() || caches_own_rows;
 }
 
 bool dtype_is_not(const RunConfig& c, std::string_view dtype) {

@@ -74,6 +74,10 @@ PreparedData data_of_cache(const RunConfig& config, const KdCache& cache) {
          " and kd_cache without dataset: the rows are the cache's own, and it says which of them "
          "are held out (kd_held_out when it was written)");
   const KdMeta& meta = cache.meta();
+  if (meta.held_out == 0 && (config.saving.eval_strategy != "no" || config.training.do_eval))
+    fail(ExitCode::configuration, config.training.do_eval ? "do_eval" : "eval_strategy",
+         ": there is nothing to evaluate on: kd_cache ", cache.folder(),
+         " holds no held-out documents (kd_held_out when it was written)");
   const int64_t held_out_from = meta.documents - meta.held_out;
   PreparedData data;
   data.report.tokenizer_sha256 = meta.tokenizer_sha256;

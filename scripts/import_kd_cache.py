@@ -123,7 +123,7 @@ def converted(shard, dtype):
     normaliser = torch.logsumexp(torch.cat(parts, 1), 1, keepdim=True)
     if not normaliser.isfinite().all():
         die("a logit is not finite")
-    best, order = (best - normaliser).sort(1, descending=True, stable=True)
+    best, order = (best - normaliser).sort(dim=1, descending=True, stable=True)
     tensors = {"top_ids": flat["topk_idx"].gather(1, order).int(), "top_log_probs": best.to(dtype)}
     if "rand_logits" in flat:
         tensors["negative_ids"] = flat["rand_idx"].int()

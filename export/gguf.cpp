@@ -102,8 +102,8 @@ uint64_t parameters_of(const std::vector<GgufSource>& sources) {
   return count;
 }
 
-MixOptions mix_options(const ExportConfig& config) {
-  MixOptions options;
+GgufMixOptions mix_options(const ExportConfig& config) {
+  GgufMixOptions options;
   options.pure = config.gguf_pure;
   for (const std::string& text : config.gguf_tensor_types)
     options.overrides.push_back(parse_type_override(text, "gguf_tensor_types"));
@@ -156,7 +156,7 @@ void require_importance(const GgufMix& mix, const GgufTensor& tensor,
 }
 
 void choose_types(std::vector<GgufSource>& sources, const DecoderConfig& config, const GgufMix& mix,
-                  const MixOptions& options, const Importance& importance) {
+                  const GgufMixOptions& options, const Importance& importance) {
   const MixModel shape{.architecture = find_gguf_architecture(config.architecture)->name,
                        .layers = config.layers,
                        .heads = config.heads,

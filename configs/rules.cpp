@@ -35,7 +35,8 @@ bool rounds_adapter(const RunConfig& c) {
 }
 
 bool has_held_out_rows(const RunConfig& c) {
-  return c.data.val_size > 0 || !c.data.eval_dataset.empty();
+  const bool caches_own_rows = c.kd.kd_cache && c.data.dataset.empty();  // some are held out
+  return c.data.val_size > 0 || !c.data.eval_dataset.empty() || caches_own_rows;
 }
 
 bool dtype_is_not(const RunConfig& c, std::string_view dtype) {
@@ -44,12 +45,6 @@ bool dtype_is_not(const RunConfig& c, std::string_view dtype) {
 
 const std::vector<Rule>& quantisation_rules() {
   static const std::vector<Rule> rules = {
-      {"finetuning_type", "quantization_bit",
-       [](const RunConfig& c) {
-         return has_bits(c) && is_one_of(c.finetuning.finetuning_type, {"full", "freeze"});
-       },
-       "a quantised base is frozen: train an adapter (finetuning_type: lora), or leave "
-       "quantization_bit out"},
       {"quantization_bit", "quantization_method",
        [](const RunConfig& c) { return has_bits(c) && !bits_fit_method(c.quantisation); },
        "bnb has 4 and 8 bits, gptq 8, 4, 3 and 2, awq 4, eetq 8, hqq 8 and 6 to 1"},
@@ -60,26 +55,42 @@ const std::vector<Rule>& quantisation_rules() {
        },
        "this method needs text to calibrate on: give dataset or export_quantization_dataset; a "
        "base that is already quantised needs no quantization_bit"},
-      {"resize_vocab", "quantization_bit",
-       [](const RunConfig& c) { return has_bits(c) && c.model.resize_vocab; },
-       "the embedding of a quantised base cannot grow: resize first, quantise then"},
-      {"add_tokens", "quantization_bit",
-       [](const RunConfig& c) { return has_bits(c) && !c.model.add_tokens.empty(); },
-       "the embedding of a quantised base cannot grow: add tokens first, quantise then"},
-      {"pissa_init", "quantization_bit",
-       [](const RunConfig& c) { return has_bits(c) && c.finetuning.pissa_init; },
-       "PiSSA changes the base it starts from: use an unquantised base"},
-      {"create_new_adapter", "quantization_bit",
+  };
+  return rules;
+}
+
+/// What does not go with a base in few bits, whoever made it so.
+struct FrozenBaseRule {
+  std::string_view key;
+  bool (*is_broken)(const RunConfig&);
+  std::string_view advice;
+};
+
+const std::vector<FrozenBaseRule>& frozen_base_rules() {
+  static const std::vector<FrozenBaseRule> rules = {
+      {"finetuning_type",
        [](const RunConfig& c) {
-         return has_bits(c) && c.finetuning.create_new_adapter &&
-                !c.model.adapter_name_or_path.empty();
+         return is_one_of(c.finetuning.finetuning_type, {"full", "freeze"});
+       },
+       "a quantised base is frozen: train an adapter (finetuning_type: lora), or take an "
+       "unquantised base"},
+      {"train_from_scratch", [](const RunConfig& c) { return c.model.train_from_scratch; },
+       "a quantised base is frozen, and random weights would stay random: leave one out"},
+      {"resize_vocab", [](const RunConfig& c) { return c.model.resize_vocab; },
+       "the embedding of a quantised base cannot grow: resize first, quantise then"},
+      {"add_tokens", [](const RunConfig& c) { return !c.model.add_tokens.empty(); },
+       "the embedding of a quantised base cannot grow: add tokens first, quantise then"},
+      {"pissa_init", [](const RunConfig& c) { return c.finetuning.pissa_init; },
+       "PiSSA changes the base it starts from: use an unquantised base"},
+      {"create_new_adapter",
+       [](const RunConfig& c) {
+         return c.finetuning.create_new_adapter && !c.model.adapter_name_or_path.empty();
        },
        "adapters cannot be merged into a quantised base: merge them first"},
-      {"adapter_name_or_path", "quantization_bit",
-       [](const RunConfig& c) { return has_bits(c) && c.model.adapter_name_or_path.size() > 1; },
+      {"adapter_name_or_path",
+       [](const RunConfig& c) { return c.model.adapter_name_or_path.size() > 1; },
        "a quantised base takes one adapter: merge them first"},
-      {"fp8", "quantization_bit", [](const RunConfig& c) { return has_bits(c) && c.training.fp8; },
-       "choose one of the two"},
+      {"fp8", [](const RunConfig& c) { return c.training.fp8; }, "choose one of the two"},
   };
   return rules;
 }
@@ -278,8 +289,18 @@ std::string described(const RunConfig& config, std::string_view key) {
 
 }  // namespace
 
+std::vector<std::string> quantised_base_problems(const RunConfig& config, const std::string& base) {
+  std::vector<std::string> found;
+  for (const FrozenBaseRule& rule : frozen_base_rules())
+    if (rule.is_broken(config))
+      found.push_back(concat(described(config, rule.key), " and ", base, ": ", rule.advice));
+  return found;
+}
+
 std::vector<std::string> contradictions(const RunConfig& config) {
   std::vector<std::string> found;
+  if (has_bits(config))
+    found = quantised_base_problems(config, described(config, "quantization_bit"));
   for (const auto* rules :
        {&quantisation_rules(), &training_rules(), &data_rules(), &saving_rules()})
     for (const Rule& rule : *rules)

@@ -35,7 +35,7 @@ const std::vector<GroupInfo>& config_groups() {
       {Group::model, "Model", true},
       {Group::conversation, "Conversation", true},
       {Group::generation, "Generation", true},
-      {Group::quantisation, "Quantised base", false},
+      {Group::quantisation, "Quantised base", true},
       {Group::finetuning, "What trains", true},
       {Group::data, "Data", true},
       {Group::training, "Training", true},
@@ -46,7 +46,7 @@ const std::vector<GroupInfo>& config_groups() {
       {Group::exporting, "Export", true},
       {Group::qat, "Quantisation-aware training", true},
       {Group::lut, "Look-up-table layers", false},
-      {Group::kd, "Distillation", false},
+      {Group::kd, "Distillation", true},
       {Group::optimizer_family, "Other families of optimizers", false},
   };
   return groups;

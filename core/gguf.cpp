@@ -248,6 +248,11 @@ bool begins_like_gguf(ByteSpan beginning) {
          as_text(beginning.subspan(0, kMagic.size())) == kMagic;
 }
 
+bool is_gguf_file(const std::string& path) {
+  if (path.ends_with(".gguf")) return true;
+  return begins_like_gguf(MappedFile(path).bytes());
+}
+
 GgufHeader::GgufHeader(std::string name, std::vector<GgufValue> values,
                        std::vector<GgufTensor> tensors, uint64_t data_begin, uint64_t alignment)
     : name_(std::move(name)),

@@ -115,6 +115,8 @@ GgufHeader parse_gguf(ByteSpan file, const std::string& name);
 
 /// Does a file begin like GGUF?
 bool begins_like_gguf(ByteSpan beginning);
+/// The same of a path, or it is named like one. Missing: exit code 66.
+bool is_gguf_file(const std::string& path);
 
 class GgufFile {
  public:
@@ -123,6 +125,7 @@ class GgufFile {
 
   const GgufHeader& header() const { return header_; }
   const std::string& name() const { return mapping_.name(); }
+  ByteSpan file_bytes() const { return mapping_.bytes(); }
   uint64_t file_size() const { return mapping_.bytes().size(); }
   ByteSpan bytes(const GgufTensor& tensor) const {
     return mapping_.bytes().subspan(header_.data_begin() + tensor.begin, tensor.bytes);

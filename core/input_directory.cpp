@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -43,6 +44,20 @@ FileDescriptor open_below(const fs::path& root, const fs::path& path) {
     at = FileDescriptor(::openat(at.get(), part->c_str(), flags | O_NOFOLLOW));
   }
   return at;
+}
+
+/// An open file with this text that lies nowhere.
+FileDescriptor memory_file(const std::string& name, const std::string& text) {
+  FileDescriptor file(::memfd_create(name.c_str(), MFD_CLOEXEC));
+  for (size_t at = 0; file && at < text.size();) {
+    const ssize_t written = ::write(file.get(), text.data() + at, text.size() - at);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) file = {};
+    at += static_cast<size_t>(written);
+  }
+  if (!file || ::lseek(file.get(), 0, SEEK_SET) != 0)
+    fail(ExitCode::memory, name, ": cannot be kept in memory: ", std::strerror(errno));
+  return file;
 }
 
 bool is_hex(std::string_view text) {
@@ -86,7 +101,13 @@ std::string InputDirectory::shown(std::string_view name) const {
   return (fs::path(path_) / name).string();
 }
 
+void InputDirectory::stand_for(std::shared_ptr<const GgufParts> model, const std::string& path) {
+  gguf_ = std::move(model);
+  path_ = path;
+}
+
 bool InputDirectory::has(const std::string& name) const {
+  if (gguf_) return texts_.contains(name);
   struct stat status {};
   return is_plain_file_name(name) &&
          ::fstatat(fd_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
@@ -94,6 +115,8 @@ bool InputDirectory::has(const std::string& name) const {
 
 std::vector<std::string> InputDirectory::names() const {
   std::vector<std::string> found;
+  for (const auto& [name, text] : texts_) found.push_back(name);
+  if (gguf_) return found;
   std::error_code problem;
   for (fs::directory_iterator entry(root_, problem), end; !problem && entry != end;
        entry.increment(problem))
@@ -142,6 +165,9 @@ FileDescriptor InputDirectory::open(const std::string& name) const {
   if (!is_plain_file_name(name))
     fail(ExitCode::refused_input, path_, ": '", shown_text(name),
          "' is no plain file name; allowed is a name in the same folder, without path");
+  if (const auto text = texts_.find(name); text != texts_.end())
+    return memory_file(shown(name), text->second());
+  if (gguf_) fail(ExitCode::missing_input, shown(name), ": is not told by a GGUF file");
   FileDescriptor file(open_beneath(fd_.get(), name.c_str()));
   // Outside, a loop, or a kernel (or sandbox) without openat2: walk the links by hand.
   if (!file && errno != ENOENT && errno != EACCES) file = follow_links(name);
@@ -155,6 +181,7 @@ FileDescriptor InputDirectory::open(const std::string& name) const {
 }
 
 std::string InputDirectory::read(const std::string& name, uint64_t max_bytes) const {
+  if (const auto text = texts_.find(name); text != texts_.end()) return text->second();
   return read_text_file(open(name), shown(name), max_bytes);
 }
 

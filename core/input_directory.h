@@ -1,5 +1,8 @@
 #pragma once
 #include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -7,6 +10,8 @@
 #include "core/io.h"
 
 namespace isogrid {
+
+struct GgufParts;
 
 /// A name from a stranger's file that may be opened: one plain component. No separators of any
 /// system, no '..', no URL, drive, home or percent forms, no control characters, no leading dot.
@@ -31,6 +36,14 @@ class InputDirectory {
   FileDescriptor open(const std::string& name) const;
   std::string read(const std::string& name, uint64_t max_bytes) const;
 
+  /// From now on the folder is what a GGUF model amounts to: nothing is in it but what add_text()
+  /// puts there. `path` names the model in messages.
+  void stand_for(std::shared_ptr<const GgufParts> model, const std::string& path);
+  void add_text(const std::string& name, std::function<std::string()> text) {
+    texts_[name] = std::move(text);
+  }
+  const std::shared_ptr<const GgufParts>& gguf() const { return gguf_; }  // null: a plain folder
+
  private:
   FileDescriptor follow_links(const std::string& name) const;
   bool allowed_target(const std::filesystem::path& target) const;
@@ -40,6 +53,8 @@ class InputDirectory {
   std::filesystem::path blobs_;  // of the same model, if this is a hub cache's snapshot
   std::filesystem::path store_;  // blobs that all models of the cache share
   FileDescriptor fd_;
+  std::shared_ptr<const GgufParts> gguf_;
+  std::map<std::string, std::function<std::string()>> texts_;
 };
 
 }  // namespace isogrid

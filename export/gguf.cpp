@@ -5,7 +5,9 @@
 #include <ATen/ops/tensor.h>
 
 #include "core/error.h"
+#include "core/gguf_names.h"
 #include "core/gguf_writer.h"
+#include "core/imatrix_file.h"
 #include "core/log.h"
 #include "core/tensor_file.h"
 #include "export/gguf_identity.h"
@@ -15,7 +17,7 @@
 #include "export/gguf_vocabulary.h"
 #include "export/registry.h"
 #include "models/gguf_mix.h"
-#include "models/gguf_names.h"
+#include "models/head_order.h"
 
 namespace isogrid {
 namespace {
@@ -24,6 +26,7 @@ namespace {
 struct GgufSource {
   GgufTensor tensor;
   std::function<at::Tensor()> value = {};
+  const WeightLocation* blocks = nullptr;  // in another GGUF file, in the very order of this one
   /// The codes it was trained with, rows in the order of `value`'s.
   const TrainedWeight* trained = nullptr;
   int64_t rotated_heads = 0;  // rows are interleaved within this many heads
@@ -51,7 +54,8 @@ std::vector<GgufSource> gguf_sources(ExportSource& source) {
   for (ExportTensor& tensor : export_tensors(source)) {
     const auto name = gguf_tensor_name(tensor.name);
     if (!name) fail(ExitCode::internal, tensor.name, ": has no name in GGUF");
-    GgufSource entry{described(*name, tensor.shape), std::move(tensor.value), tensor.trained};
+    GgufSource entry{described(*name, tensor.shape), std::move(tensor.value), tensor.blocks,
+                     tensor.trained};
     entry.stored = tensor.stored;
     const std::string_view part = gguf_part_of(*name);
     if (architecture != nullptr && architecture->interleaved_heads && is_rotated_part(part)) {
@@ -91,50 +95,123 @@ at::Tensor trained_blocks(const GgufSource& entry) {
   return entry.rotated_heads > 0 ? interleaved_heads(blocks, entry.rotated_heads) : blocks;
 }
 
-}  // namespace
-
-std::string gguf_file_name(const ExportSource& source, const std::string& variant) {
-  return concat(folder_title(source.folder.path), "-", mix_of(variant).label, ".gguf");
+uint64_t parameters_of(const std::vector<GgufSource>& sources) {
+  uint64_t count = 0;
+  for (const GgufSource& entry : sources)
+    count += static_cast<uint64_t>(entry.tensor.rows() * entry.tensor.columns());
+  return count;
 }
 
-void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path) {
-  const GgufMix& mix = mix_of(variant);
-  const DecoderConfig& config = source.model.config;
-  std::vector<GgufSource> sources = gguf_sources(source);
-  uint64_t parameters = 0;
-  for (const GgufSource& entry : sources)
-    parameters += static_cast<uint64_t>(entry.tensor.rows() * entry.tensor.columns());
-  GgufMetadata metadata = model_metadata(source.folder, config, mix, parameters);
-  add_vocabulary(source.folder, config.vocabulary, metadata);
+MixOptions mix_options(const ExportConfig& config) {
+  MixOptions options;
+  options.pure = config.gguf_pure;
+  for (const std::string& text : config.gguf_tensor_types)
+    options.overrides.push_back(parse_type_override(text, "gguf_tensor_types"));
+  return options;
+}
 
+/// The importance matrix an export was given, if any.
+class Importance {
+ public:
+  explicit Importance(const std::optional<std::string>& path) : path_(path) {
+    if (!path) return;
+    matrix_ = read_imatrix(*path);
+    for (const auto& [name, sums] : matrix_.weights) means_[name] = sums.means();
+  }
+  bool known() const { return path_.has_value(); }
+  bool has(const std::string& name) const { return means_.contains(name); }
+
+  /// Of the columns of this tensor; empty: not known, as of embeddings.
+  std::span<const float> of(const GgufTensor& tensor) const {
+    const auto found = means_.find(tensor.name);
+    if (found == means_.end()) return {};
+    if (static_cast<int64_t>(found->second.size()) != tensor.columns())
+      fail(ExitCode::refused_input, *path_, ": '", tensor.name, "' has ", found->second.size(),
+           " columns, the model's has ", tensor.columns(), "; was it measured on another model?");
+    return found->second;
+  }
+  /// As llama-quantize says what it used.
+  void tell(GgufMetadata& metadata) const {
+    if (!known()) return;
+    metadata.add("quantize.imatrix.file", *path_);
+    if (!matrix_.datasets.empty())
+      metadata.add("quantize.imatrix.dataset", matrix_.datasets.front());
+    metadata.add("quantize.imatrix.entries_count", static_cast<uint32_t>(means_.size()));
+    if (matrix_.chunks > 0) metadata.add("quantize.imatrix.chunks_count", matrix_.chunks);
+  }
+
+ private:
+  std::optional<std::string> path_;
+  ImportanceMatrix matrix_;
+  std::map<std::string, std::vector<float>> means_;
+};
+
+/// At two bits and this mix the engine's makers found nothing usable without knowing what matters.
+void require_importance(const GgufMix& mix, const GgufTensor& tensor,
+                        const Importance& importance) {
+  if (mix.label == "Q2_K_S" && tensor.type->name == "Q2_K" && gguf_layer_of(tensor.name) >= 0 &&
+      !importance.has(tensor.name))
+    fail(ExitCode::configuration, "export_formats: gguf:q2_k_s: needs an importance matrix with ",
+         tensor.name, ": trainer imatrix makes one, imatrix: FILE names it");
+}
+
+void choose_types(std::vector<GgufSource>& sources, const DecoderConfig& config, const GgufMix& mix,
+                  const MixOptions& options, const Importance& importance) {
   const MixModel shape{.architecture = find_gguf_architecture(config.architecture)->name,
                        .layers = config.layers,
                        .heads = config.heads,
                        .kv_heads = config.kv_heads,
-                       .tied_head = config.tied_head};
-  const bool trained_file = source.codes && holds_trained_codes(*source.codes, mix);
-  if (source.codes && !trained_file)
-    log_warning(concat("gguf:", variant, ": the weights were trained for ", source.codes->target,
-                       "; this is a new quantisation of them"));
-  std::vector<GgufTensor> tensors;
-  std::map<std::string, const GgufSource*> by_name;
+                       .tied_head = config.tied_head,
+                       .has_importance = importance.known()};
   for (GgufSource& entry : sources) {
     GgufTensor& tensor = entry.tensor;
-    tensor.type = &mixed_type(mix, shape, {}, tensor.name, tensor.rank, tensor.columns());
-    if (trained_file) tensor.type = &trained_type(entry, mix, *tensor.type);
-    tensors.push_back(tensor);
-    by_name[tensor.name] = &entry;
+    tensor.type = &mixed_type(mix, shape, options, tensor.name, tensor.rank, tensor.columns());
+    require_importance(mix, tensor, importance);
+  }
+}
+
+}  // namespace
+
+std::string gguf_file_name(const ExportSource& source, const std::string& variant) {
+  const std::string_view label = variant == "lora" ? "LORA" : mix_of(variant).label;
+  return concat(folder_title(source.folder.path), "-", label, ".gguf");
+}
+
+void write_gguf_file(ExportSource& source, const std::string& variant, const std::string& path,
+                     const ExportConfig& config, IoCalls& io) {
+  const GgufMix& mix = mix_of(variant);
+  std::vector<GgufSource> sources = gguf_sources(source);
+  GgufMetadata metadata =
+      model_metadata(source.folder, source.model.config, mix, parameters_of(sources));
+  const Importance importance(config.imatrix);
+  choose_types(sources, source.model.config, mix, mix_options(config), importance);
+  const bool trained_file = source.codes && holds_trained_codes(*source.codes, mix);
+  if (trained_file)
+    for (GgufSource& entry : sources)
+      entry.tensor.type = &trained_type(entry, mix, *entry.tensor.type);
+  else if (source.codes)
+    log_warning(concat("gguf:", variant, ": the weights were trained for ", source.codes->target,
+                       "; this is a new quantisation of them"));
+  importance.tell(metadata);
+  add_vocabulary(source.folder, source.model.config.vocabulary, metadata);
+
+  std::vector<GgufTensor> tensors;
+  std::map<std::string, const GgufSource*> by_name;
+  for (const GgufSource& entry : sources) {
+    tensors.push_back(entry.tensor);
+    by_name[entry.tensor.name] = &entry;
   }
   const GgufLayout layout = plan_gguf(metadata, std::move(tensors));
   const GgufProducer produce = [&](const GgufTensor& tensor, OutputFile& file) {
     const GgufSource& from = *by_name.at(tensor.name);
-    if (trained_file && from.trained != nullptr)
-      append_blocks(trained_blocks(from), file);
-    else
-      append_rows(from.value(), *tensor.type, {}, tensor.name, file);
+    if (trained_file && from.trained != nullptr) return append_blocks(trained_blocks(from), file);
+    // Codes and scales are carried over, never searched for again.
+    if (from.blocks != nullptr && from.blocks->blocks->type == tensor.type)
+      return file.append(from.blocks->bytes());
+    append_rows(from.value(), *tensor.type, importance.of(tensor), tensor.name, file);
   };
-  write_file_durably(path, layout.file_size,
-                     [&](OutputFile& file) { append_gguf(file, layout, produce); });
+  write_file_durably(
+      path, layout.file_size, [&](OutputFile& file) { append_gguf(file, layout, produce); }, io);
   const GgufFile written(path);  // strictly, as a stranger's
   if (written.header().tensors().size() != layout.tensors.size())
     fail(ExitCode::internal, path, ": came back with other tensors than were written");
@@ -146,9 +223,10 @@ void write_gguf_file(ExportSource& source, const std::string& variant, const std
 
 void write_gguf(ExportSource& source, const ExportRequest& request) {
   make_directories(request.directory);
-  const std::string name = gguf_file_name(source, request.variant);
+  const std::string name =
+      request.file_name.empty() ? gguf_file_name(source, request.variant) : request.file_name;
   write_gguf_file(source, request.variant,
-                  (std::filesystem::path(request.directory) / name).string());
+                  (std::filesystem::path(request.directory) / name).string(), *request.config);
 }
 
 }  // namespace isogrid

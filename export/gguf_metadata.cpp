@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <numbers>
 
 #include "core/error.h"
+#include "core/gguf_config.h"
+#include "core/gguf_names.h"
 #include "core/log.h"
 #include "export/gguf_identity.h"
-#include "models/gguf_names.h"
 
 namespace isogrid {
 namespace {
@@ -103,6 +103,14 @@ void add_shape(const ModelFolder& folder, const DecoderConfig& config,
   }
 }
 
+const GgufArchitecture& architecture_for(const DecoderConfig& config) {
+  const GgufArchitecture* found = find_gguf_architecture(config.architecture);
+  if (found == nullptr)
+    fail(ExitCode::configuration, "export_formats: gguf: the architecture ", config.architecture,
+         " has no GGUF form; allowed are ", gguf_architecture_names());
+  return *found;
+}
+
 }  // namespace
 
 std::string size_label(uint64_t parameters) {
@@ -126,32 +134,28 @@ std::string size_label(uint64_t parameters) {
 std::vector<float> rope_divisors(const DecoderConfig& config) {
   const RopeSettings& rope = config.rope;
   if (rope.type != "llama3") return {};
-  const auto original = static_cast<double>(rope.original_max_position);
-  std::vector<float> divisors;
-  for (int64_t i = 0; i < config.head_dim; i += 2) {
-    const auto exponent = static_cast<float>(i) / static_cast<float>(config.head_dim);
-    const float frequency = 1.0f / std::pow(static_cast<float>(rope.theta), exponent);
-    const double wavelength = 2 * std::numbers::pi / static_cast<double>(frequency);
-    double divisor = 1.0;
-    if (wavelength > original / rope.low_freq_factor) {
-      divisor = rope.factor;
-    } else if (wavelength >= original / rope.high_freq_factor) {
-      const double smooth = (original / wavelength - rope.low_freq_factor) /
-                            (rope.high_freq_factor - rope.low_freq_factor);
-      divisor = 1 / ((1 - smooth) / rope.factor + smooth);
-    }
-    divisors.push_back(static_cast<float>(divisor));
-  }
-  return divisors;
+  return rope_divisors({.theta = rope.theta,
+                        .factor = rope.factor,
+                        .low = rope.low_freq_factor,
+                        .high = rope.high_freq_factor,
+                        .original = static_cast<double>(rope.original_max_position)},
+                       config.head_dim);
+}
+
+GgufMetadata adapter_metadata(const ModelFolder& base, const DecoderConfig& config) {
+  GgufMetadata metadata;
+  metadata.add("general.architecture", architecture_for(config).name);
+  metadata.add("general.type", "adapter");
+  metadata.add("adapter.type", "lora");
+  add_identity(base, /*parameters=*/0, metadata);
+  metadata.add("general.quantization_version", kQuantisationVersion);
+  return metadata;
 }
 
 GgufMetadata model_metadata(const ModelFolder& folder, const DecoderConfig& config,
                             const GgufMix& mix, uint64_t parameters) {
   check_expressible(config);
-  const GgufArchitecture* architecture = find_gguf_architecture(config.architecture);
-  if (architecture == nullptr)
-    fail(ExitCode::configuration, "export_formats: gguf: the architecture ", config.architecture,
-         " has no GGUF form; allowed are ", gguf_architecture_names());
+  const GgufArchitecture* architecture = &architecture_for(config);
   GgufMetadata metadata;
   metadata.add("general.architecture", architecture->name);
   metadata.add("general.type", "model");

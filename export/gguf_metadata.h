@@ -14,6 +14,9 @@ namespace isogrid {
 GgufMetadata model_metadata(const ModelFolder& folder, const DecoderConfig& config,
                             const GgufMix& mix, uint64_t parameters);
 
+/// The first keys of an adapter: whose it is and which architecture it changes.
+GgufMetadata adapter_metadata(const ModelFolder& base, const DecoderConfig& config);
+
 /// What each rotation frequency is divided by under llama3 scaling, which GGUF keeps as a tensor;
 /// empty for other rotations.
 std::vector<float> rope_divisors(const DecoderConfig& config);

@@ -15,10 +15,4 @@ namespace isogrid {
 void append_rows(const at::Tensor& value, const GgufType& type, std::span<const float> importance,
                  const std::string& name, OutputFile& file);
 
-/// Rows [heads * size, ...] in the order of a file whose heads alternate between their halves:
-/// first of the first half, first of the second, ...
-at::Tensor interleaved_heads(const at::Tensor& value, int64_t heads);
-/// The other way.
-at::Tensor halved_heads(const at::Tensor& value, int64_t heads);
-
 }  // namespace isogrid

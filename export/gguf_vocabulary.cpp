@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/gguf_folder.h"
 #include "data/tokenizer/gguf_splitter.h"
 #include "data/tokenizer/limits.h"
 #include "data/tokenizer/tokenizer.h"
@@ -87,6 +88,11 @@ std::vector<std::string> read_merges(JsonReader reader) {
 
 void add_vocabulary(const ModelFolder& folder, int64_t vocabulary, GgufMetadata& metadata) {
   const InputDirectory& files = *folder.files;
+  if (files.gguf()) {
+    for (const GgufValue& value : files.gguf()->first().header().values())
+      if (value.key.starts_with("tokenizer.")) metadata.add(value);
+    return;
+  }
   const std::string name = files.shown("tokenizer.json");
   if (!files.has("tokenizer.json"))
     fail(ExitCode::refused_input, name, ": is missing; a GGUF file holds the tokenizer too");

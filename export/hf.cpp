@@ -67,10 +67,8 @@ class HalfPolicy {
   std::string policy_;
 };
 
-Json published_config(const ExportSource& source, const std::string& variant) {
-  Json config = source.folder.config;
-  if (config.contains("tie_word_embeddings") || !source.model.config.tied_head)
-    config["tie_word_embeddings"] = source.model.config.tied_head;
+Json config_of_type(const ExportSource& source, const std::string& variant) {
+  Json config = published_config(source);
   if (!variant.empty()) config[config.contains("dtype") ? "dtype" : "torch_dtype"] = variant;
   return config;
 }
@@ -100,7 +98,7 @@ void write_hf(ExportSource& source, const ExportRequest& request) {
   };
   write_weights(request.directory, std::move(entries), produce,
                 static_cast<double>(request.config->export_size));
-  write_model_folder_files(source.folder, published_config(source, request.variant),
+  write_model_folder_files(source.folder, config_of_type(source, request.variant),
                            request.directory);
 }
 

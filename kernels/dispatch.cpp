@@ -3,10 +3,13 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
+#include "kernels/four_bit.h"
+#include "kernels/int8_rows.h"
 #include "kernels/integer_grid.h"
 #include "kernels/lut.h"
 #include "kernels/matvec.h"
 #include "kernels/optimizer.h"
+#include "kernels/packed_groups.h"
 
 namespace isogrid::kernels {
 
@@ -21,10 +24,13 @@ namespace isogrid::kernels {
   extern const CrossEntropyKernels cross_entropy_table; \
   extern const DropoutKernels dropout_table;            \
   extern const ElementwiseKernels elementwise_table;    \
+  extern const FourBitKernels four_bit_table;           \
+  extern const Int8RowKernels int8_row_table;           \
   extern const IntegerGridKernels integer_grid_table;   \
   extern const LutKernels lut_table;                    \
   extern const MatvecKernels matvec_table;              \
   extern const OptimizerKernels optimizer_table;        \
+  extern const PackedGroupKernels packed_group_table;   \
   }
 ISOGRID_DECLARE_TABLES(baseline)
 #if defined(__x86_64__)
@@ -56,6 +62,12 @@ const IntegerGridKernels& integer_grid_kernels() { return integer_grid_kernels(b
 const LutKernels& lut_kernels(Isa isa) { return ISOGRID_PICK(isa, lut_table); }
 const LutKernels& lut_kernels() { return lut_kernels(best_isa()); }
 
+const FourBitKernels& four_bit_kernels(Isa isa) { return ISOGRID_PICK(isa, four_bit_table); }
+const FourBitKernels& four_bit_kernels() { return four_bit_kernels(best_isa()); }
+
+const Int8RowKernels& int8_row_kernels(Isa isa) { return ISOGRID_PICK(isa, int8_row_table); }
+const Int8RowKernels& int8_row_kernels() { return int8_row_kernels(best_isa()); }
+
 const MatvecKernels& matvec_kernels(Isa isa) { return ISOGRID_PICK(isa, matvec_table); }
 const MatvecKernels& matvec_kernels() { return matvec_kernels(best_isa()); }
 
@@ -69,6 +81,11 @@ const DropoutKernels& dropout_kernels() { return dropout_kernels(best_isa()); }
 
 const OptimizerKernels& optimizer_kernels(Isa isa) { return ISOGRID_PICK(isa, optimizer_table); }
 const OptimizerKernels& optimizer_kernels() { return optimizer_kernels(best_isa()); }
+
+const PackedGroupKernels& packed_group_kernels(Isa isa) {
+  return ISOGRID_PICK(isa, packed_group_table);
+}
+const PackedGroupKernels& packed_group_kernels() { return packed_group_kernels(best_isa()); }
 
 const AttentionKernels& attention_kernels(Isa isa) {
   return ISOGRID_PICK_ATTENTION(isa, attention_table);

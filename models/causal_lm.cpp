@@ -248,6 +248,38 @@ void visit_linears(CausalLm& model,
   }
 }
 
+void visit_matrices(
+    CausalLm& model,
+    const std::function<void(const std::string&, std::shared_ptr<WeightSource>&)>& visitor) {
+  const bool tied = model.head == model.embedding;
+  visitor("model.embed_tokens", model.embedding);
+  visit_linears(model,
+                [&](const std::string& name, Linear& linear) { visitor(name, linear.weight); });
+  if (tied)
+    model.head = model.embedding;
+  else
+    visitor("lm_head", model.head);
+}
+
+bool is_frozen_base(WeightSource& weight) {
+  bool few_bits = false;
+  weight.visit("", Role::weight,
+               [&](const TensorSlot& slot) { few_bits = few_bits || is_quantised(slot.role); });
+  return few_bits;
+}
+
+int64_t parameter_count(CausalLm& model) {
+  int64_t count = 0;
+  model.visit([&](const TensorSlot& slot) {
+    if (!is_adapter(slot.role) && !is_quantised(slot.role) && !slot.of_run)
+      count += slot.tensor->numel();
+  });
+  visit_matrices(model, [&](const std::string&, std::shared_ptr<WeightSource>& weight) {
+    if (is_frozen_base(*weight)) count += weight->outputs() * weight->inputs();
+  });
+  return count;
+}
+
 void find_trained_depth(CausalLm& model) {
   bool trains = false;
   const TensorVisitor look = [&](const TensorSlot& slot) {

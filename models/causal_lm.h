@@ -49,6 +49,17 @@ void find_trained_depth(CausalLm& model);
 void visit_linears(CausalLm& model,
                    const std::function<void(const std::string& name, Linear& linear)>& visitor);
 
+/// Every matrix: the embedding, the linears' weights, and a head of its own.
+void visit_matrices(CausalLm& model,
+                    const std::function<void(const std::string& name,
+                                             std::shared_ptr<WeightSource>& weight)>& visitor);
+
+/// Is any part of it in few bits, so that it cannot train as it is?
+bool is_frozen_base(WeightSource& weight);
+
+/// Numbers in the model, however many bits each takes; adapters apart.
+int64_t parameter_count(CausalLm& model);
+
 /// What a training pass has beyond an ordinary one.
 struct TrainingPass {
   const TrainingNoise* noise = nullptr;

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/foreign_files.h"
+#include "core/gguf_folder.h"
 #include "core/log.h"
 
 namespace isogrid {
@@ -63,7 +64,7 @@ ModelFolder open_model_folder(const std::string& path) {
   ModelFolder folder;
   folder.path = path;
   if (has_pickle_name(path)) refuse_foreign_file(path);
-  folder.files = std::make_shared<const InputDirectory>(path);
+  folder.files = open_model_directory(path);
   const InputDirectory& files = *folder.files;
   if (!files.has("config.json"))
     fail(ExitCode::missing_input, files.shown("config.json"),

@@ -1,7 +1,7 @@
 #include "models/gguf_mix.h"
 
 #include "core/error.h"
-#include "models/gguf_names.h"
+#include "core/gguf_names.h"
 #include "quant/grids/codecs.h"
 
 namespace isogrid {

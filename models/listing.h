@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "core/json.h"
-#include "core/safetensors.h"
 
 namespace isogrid {
 
@@ -12,10 +11,13 @@ namespace isogrid {
 struct TensorListing {
   struct Row {
     std::string file;  // plain name
-    TensorEntry entry;
+    std::string name;
+    std::string dtype;  // "BF16", "Q4_K"
+    std::vector<int64_t> shape;
+    uint64_t bytes = 0, elements = 0;
   };
-  std::string format;     // "safetensors" for a file, "hf" for a model's folder, "adapter"
-  Json metadata;          // of the file; of a folder: its config and its files'
+  std::string format;  // "safetensors" or "gguf" for a file, "hf" for a model's folder, "adapter"
+  Json metadata;       // of the file; of a folder: its config and its files'
   std::vector<Row> rows;  // by name, layer 10 after layer 9
 };
 

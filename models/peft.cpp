@@ -260,6 +260,11 @@ std::vector<std::string> replace_in_full(CausalLm& model, SortedTensors& sorted,
   if (model.head == model.embedding &&
       (sorted.full.count("lm_head.weight") + sorted.full.count("model.embed_tokens.weight")) > 0)
     untie_head(model);
+  // A matrix in few bits gives way to one of numbers.
+  visit_matrices(model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight) {
+    if (sorted.full.count(name + ".weight") > 0 && is_frozen_base(*weight))
+      weight = unloaded_dense(weight->outputs(), weight->inputs());
+  });
   std::vector<std::string> replaced;
   model.visit([&](const TensorSlot& slot) {
     const auto found = sorted.full.find(slot.name);
@@ -297,6 +302,12 @@ void untie_head(CausalLm& model) {
   model.embedding =
       std::make_shared<DenseWeight>(whole_weight(*model.head, model.compute, model.device).clone());
   model.config.tied_head = false;
+}
+
+void expand_table(const CausalLm& model, std::shared_ptr<WeightSource>& table) {
+  const at::NoGradGuard no_grad;
+  if (is_frozen_base(*table))
+    table = std::make_shared<DenseWeight>(whole_weight(*table, model.compute, model.device));
 }
 
 std::vector<std::string> attach_peft_adapters(CausalLm& model, const PeftFolder& folder,

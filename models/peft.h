@@ -31,6 +31,9 @@ std::vector<std::string> attach_peft_adapters(CausalLm& model, const PeftFolder&
 /// The head becomes a matrix of its own, no longer the embedding.
 void untie_head(CausalLm& model);
 
+/// A table that a file holds in few bits becomes a matrix of numbers, so that it can train.
+void expand_table(const CausalLm& model, std::shared_ptr<WeightSource>& table);
+
 /// Where the values to be stored lie: of a working copy in fewer bits, the full-precision one.
 using StoredValue = std::function<at::Tensor(const TensorSlot&)>;
 

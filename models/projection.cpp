@@ -10,6 +10,8 @@
 
 #include "kernels/matvec.h"
 #include "models/cpu_rows.h"
+#include "models/observe.h"
+#include "quant/frozen_weight.h"
 
 namespace isogrid {
 namespace {
@@ -85,6 +87,51 @@ bool needs_input(const Linear& linear) {
   return linear.weight->trains() || (linear.adapter && linear.rounds_sum);
 }
 
+/// A few rows against a weight in few bits: a stretch of it is expanded at a time and multiplied
+/// while it lies in the cache. The sums are those of a resident matrix, bit for bit.
+bool suits_stretches(const at::Tensor& x, const WeightSource& weight, const at::Tensor& onto) {
+  return x.size(0) > 0 && x.size(0) <= kernels::kMaxMatvecRows && cpu_kernel_element(x) &&
+         (!onto.defined() || cpu_kernel_element(onto) == cpu_kernel_element(x)) &&
+         dynamic_cast<const FrozenWeight*>(&weight) != nullptr;
+}
+
+at::Tensor multiply_by_stretches(const at::Tensor& x, const WeightSource& weight,
+                                 const at::Tensor& onto) {
+  constexpr int64_t kStretchOfWeight = 1 << 16;  // numbers
+  const at::Tensor wide = x.to(at::kFloat).contiguous();
+  const int64_t inputs = weight.inputs(), outputs = weight.outputs(), rows = x.size(0);
+  const int64_t stretch = std::max<int64_t>(1, kStretchOfWeight / std::max<int64_t>(1, inputs));
+  at::Tensor y = at::empty({rows, outputs}, x.options());
+  at::parallel_for(0, outputs, stretch, [&](int64_t begin, int64_t end) {
+    const at::NoGradGuard no_grad;  // threads of a pool begin with graphs on
+    const at::Tensor room = at::empty({std::min(stretch, end - begin), inputs}, x.options());
+    for (int64_t first = begin; first < end; first += stretch) {
+      const int64_t count = std::min(stretch, end - first);
+      at::Tensor part = room.slice(0, 0, count);
+      weight.materialise(part, first, first + count, nullptr);
+      const at::Tensor addend =
+          onto.defined() ? onto.slice(1, first, first + count).contiguous() : at::Tensor();
+      at::Tensor product =
+          rows == 1 ? y.slice(1, first, first + count) : at::empty({rows, count}, x.options());
+      kernels::matvec_kernels().matvec(*cpu_kernel_element(x), wide.const_data_ptr<float>(),
+                                       part.const_data_ptr(),
+                                       addend.defined() ? addend.const_data_ptr() : nullptr,
+                                       product.mutable_data_ptr(), rows, inputs, count, 0, count);
+      if (rows > 1) y.slice(1, first, first + count).copy_(product);
+    }
+  });
+  return y;
+}
+
+/// x times a weight, however it is kept.
+at::Tensor apply_source(const at::Tensor& x, const WeightSource& weight, const at::Tensor& bias,
+                        const at::Tensor& onto) {
+  if (!suits_stretches(x, weight, onto))
+    return apply_weight(x, whole_weight(weight, x.scalar_type(), x.device()), bias, onto);
+  at::Tensor y = multiply_by_stretches(x, weight, onto);
+  return bias.defined() ? y.add_(bias) : y;
+}
+
 at::Tensor detached_bias(const Linear& linear) {
   return linear.bias.defined() ? linear.bias.detach() : linear.bias;
 }
@@ -97,6 +144,12 @@ at::Tensor compute_weight(const Linear& linear, const at::Tensor& like) {
                 at::TensorOptions().dtype(like.scalar_type()).device(like.device()));
   linear.weight->materialise(weight, 0, linear.weight->outputs(), &*change);
   return weight;
+}
+
+/// x times the linear's weight; where adapter and weight are rounded together, times their sum.
+at::Tensor linear_product(const Linear& linear, const at::Tensor& x, const at::Tensor& onto) {
+  if (!rounded_change(linear)) return apply_source(x, *linear.weight, detached_bias(linear), onto);
+  return apply_weight(x, compute_weight(linear, x), detached_bias(linear), onto);
 }
 
 /// magnitude / length of every row.
@@ -128,18 +181,19 @@ variable_list project_forward(const Projection& projection, const at::Tensor& x,
                               const TrainingNoise* noise) {
   const at::NoGradGuard no_grad;
   const at::Tensor input = run_prologue(projection, x, up);
+  InputObserver::show(projection, input);
   const AdapterInputs adapted = adapter_inputs(projection.linears, input, noise);
   RoundedInput rounded(input);
   variable_list outputs;
   outputs.reserve(projection.linears.size());
   for (size_t i = 0; i < projection.linears.size(); ++i) {
     const Linear& linear = projection.linears[i];
-    const at::Tensor weight = compute_weight(linear, input);
     if (linear.adapter && linear.adapter->magnitude.defined()) {
+      const at::Tensor weight = compute_weight(linear, input);
       outputs.push_back(dora_forward(linear, weight, input, adapted, i, onto));
       continue;
     }
-    at::Tensor y = apply_weight(rounded.of(linear), weight, detached_bias(linear), onto);
+    at::Tensor y = linear_product(linear, rounded.of(linear), onto);
     if (adds_adapter(linear)) y.addmm_(adapted.inner[i], linear.adapter->b.detach().t());
     outputs.push_back(std::move(y));
   }
@@ -295,7 +349,7 @@ at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight) {
 }
 
 at::Tensor multiply(const at::Tensor& x, const WeightSource& weight) {
-  return multiply(x, whole_weight(weight, x.scalar_type(), x.device()));
+  return apply_source(x, weight, {}, {});
 }
 
 }  // namespace isogrid

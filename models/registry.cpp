@@ -78,9 +78,6 @@ void refuse_foreign_maths(const JsonFields& config) {
     if (config.has(field.key) && config.value(field.key) != field.neutral &&
         !(config.value(field.key).is_boolean() && config.value(field.key) == false))
       config.refuse(field.key, "absent (a decoder with this field computes something else)");
-  if (config.has("quantization_config"))
-    config.refuse("quantization_config",
-                  "absent: quantised checkpoints are not supported yet as a base");
   for (const char* key : {"is_encoder_decoder", "add_cross_attention", "use_qk_norm"})
     if (config.boolean_or(key, false)) config.refuse(key, "false");
 }

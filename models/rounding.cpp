@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/gguf_names.h"
 #include "models/attach_adapters.h"
 #include "models/gguf_mix.h"
-#include "models/gguf_names.h"
 #include "quant/fake_quant.h"
 #include "quant/gguf_grid.h"
 

@@ -8,6 +8,8 @@
 #include "core/error.h"
 #include "core/foreign_files.h"
 #include "core/format.h"
+#include "core/gguf_config.h"
+#include "core/gguf_names.h"
 #include "core/json_reader.h"
 #include "core/log.h"
 
@@ -127,6 +129,13 @@ std::vector<SharedFile> open_shards(const InputDirectory& files, const std::stri
   return opened;
 }
 
+/// Blocks decode to numbers of 32 bits.
+Dtype decoded_type(const GgufType& type) {
+  if (type.name == "F16") return Dtype::f16;
+  if (type.name == "BF16") return Dtype::bf16;
+  return type.name == "F64" ? Dtype::f64 : Dtype::f32;
+}
+
 [[noreturn]] void no_weights(const InputDirectory& files, const std::string& stem) {
   for (const std::string& name : files.names())
     if (has_pickle_name(name))
@@ -164,14 +173,47 @@ WeightIndex::WeightIndex(std::vector<SharedFile> files) : files_(std::move(files
   for (const SharedFile& file : files_)
     for (const TensorEntry& entry : file->header().tensors())
       tensors_.push_back({entry.name, file, &entry});
+  sort_by_name();
+}
+
+WeightIndex::WeightIndex(const GgufParts& gguf) {
+  const GgufHeader& header = gguf.first().header();
+  const GgufArchitecture& architecture = gguf_architecture(header);
+  const std::string prefix = std::string(architecture.name) + ".attention.head_count";
+  const auto heads = static_cast<int64_t>(header.natural(prefix));
+  const auto kv_heads =
+      static_cast<int64_t>(header.natural_or(prefix + "_kv", static_cast<uint64_t>(heads)));
+  for (const auto& file : gguf.files)
+    for (const GgufTensor& tensor : file->header().tensors()) {
+      if (tensor.name == "rope_freqs.weight") continue;  // read as a setting
+      const std::string_view part = gguf_part_of(tensor.name);
+      TensorEntry entry;
+      entry.name = checkpoint_tensor_name(tensor.name).value_or(tensor.name);
+      entry.dtype = decoded_type(*tensor.type);
+      entry.shape = tensor.shape();
+      entry.end = tensor_bytes(entry.dtype, entry.shape).value_or(0);
+      decoded_.push_back(std::move(entry));
+      const int64_t alternating = !architecture.interleaved_heads || !is_rotated_part(part) ? 0
+                                  : part.starts_with("attn_q")                              ? heads
+                                                               : kv_heads;
+      tensors_.push_back(
+          {decoded_.back().name, nullptr, &decoded_.back(), file, &tensor, alternating});
+    }
+  sort_by_name();
+}
+
+void WeightIndex::sort_by_name() {
   std::sort(tensors_.begin(), tensors_.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
   const auto twice =
       std::adjacent_find(tensors_.begin(), tensors_.end(),
                          [](const auto& a, const auto& b) { return a.name == b.name; });
-  if (twice != tensors_.end())
-    fail(ExitCode::refused_input, "tensor '", twice->name, "' is in '", twice->file->name(),
-         "' and again in '", std::next(twice)->file->name(), "'");
+  if (twice == tensors_.end()) return;
+  const auto file_name = [](const WeightLocation& location) {
+    return location.gguf ? location.gguf->name() : location.file->name();
+  };
+  fail(ExitCode::refused_input, "tensor '", twice->name, "' is in '", file_name(*twice),
+       "' and again in '", file_name(*std::next(twice)), "'");
 }
 
 const WeightLocation* WeightIndex::find(std::string_view name) const {
@@ -189,6 +231,7 @@ uint64_t WeightIndex::total_bytes() const {
 }
 
 WeightIndex open_weights(const InputDirectory& files, const std::string& stem) {
+  if (files.gguf()) return WeightIndex(*files.gguf());
   const std::string single = stem + ".safetensors", index = single + ".index.json";
   const bool has_single = files.has(single), has_index = files.has(index);
   if (has_single && has_index)

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -7,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/gguf_folder.h"
 #include "core/input_directory.h"
 #include "core/safetensors.h"
 
@@ -27,10 +29,13 @@ ShardIndex parse_shard_index(std::string_view text, const std::string& name);
 
 struct WeightLocation {
   std::string name;
-  std::shared_ptr<const SafetensorsFile> file;
-  const TensorEntry* entry = nullptr;  // owned by `file`
+  std::shared_ptr<const SafetensorsFile> file;  // null: it lies in a GGUF file
+  const TensorEntry* entry = nullptr;           // shape and type; of a GGUF tensor, as it decodes
+  std::shared_ptr<const GgufFile> gguf = {};
+  const GgufTensor* blocks = nullptr;
+  int64_t interleaved_heads = 0;  // its rows alternate between the halves of this many heads
 
-  ByteSpan bytes() const { return file->bytes(*entry); }
+  ByteSpan bytes() const { return gguf ? gguf->bytes(*blocks) : file->bytes(*entry); }
 };
 
 /// Every tensor of a model and where its bytes are: one file or shards with an index.
@@ -38,13 +43,19 @@ class WeightIndex {
  public:
   explicit WeightIndex(std::vector<std::shared_ptr<const SafetensorsFile>> files);
 
+  /// A GGUF model, its tensors under the names of the published checkpoint.
+  explicit WeightIndex(const GgufParts& gguf);
+
   const WeightLocation* find(std::string_view name) const;
   const std::vector<WeightLocation>& tensors() const { return tensors_; }  // sorted by name
   const std::vector<std::shared_ptr<const SafetensorsFile>>& files() const { return files_; }
   uint64_t total_bytes() const;
 
  private:
+  void sort_by_name();
+
   std::vector<std::shared_ptr<const SafetensorsFile>> files_;
+  std::deque<TensorEntry> decoded_;  // entries of GGUF tensors
   std::vector<WeightLocation> tensors_;
 };
 

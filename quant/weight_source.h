@@ -28,6 +28,8 @@ constexpr bool is_adapter(Role role) {
   return role == Role::adapter_a || role == Role::adapter_b || role == Role::adapter_magnitude;
 }
 
+/// Part of a weight in few bits: frozen, and of no floating type or no type one computes in.
+constexpr bool is_quantised(Role role) { return role == Role::code || role == Role::scale; }
 /// Numbers that no gradient moves.
 constexpr bool is_fixed(Role role) { return role == Role::code || role == Role::scale; }
 

@@ -1,6 +1,7 @@
 #include "trainer/data_coding.h"
 
 #include "core/error.h"
+#include "core/gguf_folder.h"
 #include "core/input_directory.h"
 #include "core/log.h"
 #include "models/folder.h"
@@ -13,7 +14,7 @@ const ChatTemplate& layout_for_training(const RunConfig& config, const std::stri
   if (config.conversation.chat_template) return chat_template(*config.conversation.chat_template);
   const ChatTemplate& raw = chat_template("empty");
   if (config.finetuning.stage == "pt") return raw;
-  const std::optional<std::string> source = read_chat_template(InputDirectory(folder));
+  const std::optional<std::string> source = read_chat_template(*open_model_directory(folder));
   if (const ChatTemplate* layout = recognised_layout(source)) return *layout;
   log_info(
       concat("template: ", folder,

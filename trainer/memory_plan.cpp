@@ -79,7 +79,8 @@ MemoryPlan plan_memory(const RunSizes& s, bool recomputes) {
   activations += 4 * tokens * s.shape.hidden * s.compute_bytes;
   plan.parts = {
       {"process", kProcess},
-      {"weights", (s.parameters - s.trained_in_model) * s.compute_bytes},
+      {"weights",
+       (s.parameters - s.trained_in_model - s.quantised) * s.compute_bytes + s.quantised_bytes},
       {"masters", s.trained * (s.master_bytes + (own_working ? s.compute_bytes : 0))},
       {"gradients", s.trained * 4},
       {"optimizer", s.trained * s.optimizer_bytes},
@@ -87,7 +88,8 @@ MemoryPlan plan_memory(const RunSizes& s, bool recomputes) {
       {"rounding", s.rounding_bytes},
       {"activations", activations},
       {"workspace",
-       std::max(logits_workspace(s), tokens * backward_row(s.shape) * s.compute_bytes)},
+       std::max(logits_workspace(s),
+                (tokens * backward_row(s.shape) + s.largest_quantised) * s.compute_bytes)},
   };
   std::erase_if(plan.parts, [](const auto& part) { return part.second == 0; });
   return plan;

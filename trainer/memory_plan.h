@@ -19,6 +19,9 @@ struct RunSizes {
   int64_t trained = 0;           // of what trains
   int64_t trained_in_model = 0;  // of those, the model's own (full, freeze, additional_target)
   int64_t head_parameters = 0;
+  int64_t quantised = 0;          // of the model's, those held in few bits
+  int64_t quantised_bytes = 0;    // and what they take
+  int64_t largest_quantised = 0;  // of one weight: it is expanded whole
   int64_t compute_bytes = 4, master_bytes = 4, stored_bytes = 4;  // per number
   int64_t optimizer_bytes = 8;                                    // per trained number
   int64_t rounding_bytes = 0;                                     // of training on a file's grid

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <optional>
 
+#include "configs/rules.h"
+#include "configs/values.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "models/hub_cache.h"
@@ -60,6 +62,16 @@ std::vector<PeftFolder> open_adapters(const RunConfig& config) {
   return folders;
 }
 
+void check_quantised_folder(const RunConfig& config, const ModelFolder& folder) {
+  LoadOptions options;
+  set_quantisation(options, {}, folder);
+  if (!options.stored_as) return;
+  const auto problems = quantised_base_problems(
+      config, concat("model_name_or_path = ", required_model(config),
+                     ", which is quantised already (", options.stored_as->name(), ")"));
+  if (!problems.empty()) fail(ExitCode::configuration, joined_problems("", problems));
+}
+
 OpenedModel open_model(const RunConfig& config) {
   const std::string path = model_folder_path(config);
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
@@ -68,8 +80,13 @@ OpenedModel open_model(const RunConfig& config) {
   options.compute = inference_type(config);
   OpenedModel opened;
   opened.folder = open_model_folder(path);
+  set_quantisation(options, config.quantisation, opened.folder);
   opened.model = load_model(opened.folder, options);
   const std::vector<PeftFolder> adapters = open_adapters(config);
+  if (options.stored_as && adapters.size() > 1)
+    fail(ExitCode::configuration, "adapter_name_or_path: came ", adapters.size(),
+         " adapters, and model_name_or_path = ", path, " is quantised already (",
+         options.stored_as->name(), "): it takes one adapter; merge them first");
   const auto codes =
       read_trained_codes(adapters.empty() ? opened.folder.path : adapters.back().path);
   // An adapter whose codes are served is read with all its digits: they tell whose codes they are.

@@ -19,6 +19,10 @@ std::string model_folder_path(const RunConfig& config);
 /// to the one the weights are stored in.
 OpenedModel open_model(const RunConfig& config);
 
+/// Refuses (78) to train on a folder that somebody quantised what such a base cannot do, naming the
+/// setting and the folder. Nothing is loaded.
+void check_quantised_folder(const RunConfig& config, const ModelFolder& folder);
+
 /// The folders of adapter_name_or_path, each a path or an id of the hub cache, in order.
 std::vector<PeftFolder> open_adapters(const RunConfig& config);
 

@@ -93,6 +93,7 @@ void load_trained_in_place(OpenedTraining& opened, const RunConfig& config,
   training.trainables =
       lay_out_trainables(training.model, {precision.compute, precision.master, options.device});
   LoadOptions in_place = options;
+  in_place.keep_blocks = false;
   in_place.take = [&](const TensorSlot& slot, const at::Tensor& stored) {
     return take_stored(training.trainables, slot.name, stored);
   };
@@ -134,6 +135,7 @@ PassSettings pass_settings(const RunConfig& config) {
   pass.noise.neftune_alpha = config.training.neftune_noise_alpha.value_or(0.0);
   pass.label_smoothing = config.training.label_smoothing_factor;
   pass.recompute_blocks = config.training.gradient_checkpointing == "true";
+  if (config.kd.kd_cache) pass.distillation = distillation_of(config.kd);
   return pass;
 }
 
@@ -187,6 +189,7 @@ Json training_model_config(const RunConfig& config, const ModelFolder& folder) {
 }
 
 OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder) {
+  check_quantised_folder(config, folder);
   OpenedTraining opened;
   Publication& publication = opened.publication;
   publication.base = folder;
@@ -205,6 +208,7 @@ OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder)
   const Precision precision = precision_of(
       config, options.device, from_scratch ? at::kFloat : stored_type(*publication.base_weights));
   options.compute = precision.compute;
+  set_quantisation(options, config.quantisation, folder);
   Training& training = opened.training;
   training.model = build_model(shape);
   training.model.device = options.device;

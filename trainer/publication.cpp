@@ -10,6 +10,7 @@
 #include "core/tensor_file.h"
 #include "models/folder_writer.h"
 #include "models/peft.h"
+#include "models/stored_tensor.h"
 #include "models/trained_codes.h"
 #include "models/weights.h"
 #include "trainer/average.h"
@@ -81,9 +82,12 @@ std::vector<FileToWrite> model_files(Training& training, const Publication& publ
   });
   const TensorProducer produce = [index, trained](const TensorEntry& entry, OutputFile& file) {
     const auto found = trained.find(entry.name);
-    if (found == trained.end()) return file.append(index->find(entry.name)->bytes());
-    const at::Tensor value =
-        found->second.detach().to(at::kCPU, scalar_type(entry.dtype)).contiguous();
+    const WeightLocation* stored = index == nullptr ? nullptr : index->find(entry.name);
+    if (found == trained.end() && !stored->gguf) return file.append(stored->bytes());
+    const at::Tensor value = (found == trained.end() ? stored_tensor(*stored) : found->second)
+                                 .detach()
+                                 .to(at::kCPU, scalar_type(entry.dtype))
+                                 .contiguous();
     file.append({static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});
   };
   std::vector<FileToWrite> files =

@@ -62,11 +62,16 @@ void find_largest_batch(const BatchStream& batches, const RunPlan& plan, RunSize
 
 RunSizes sizes_before_loading(const RunConfig& config, const ModelFolder& folder,
                               const BatchStream& batches, const RunPlan& plan) {
+  check_quantised_folder(config, folder);
   RunSizes sizes;
   sizes.shape =
       read_decoder_config(training_model_config(config, folder), folder.path + "/config.json");
   CausalLm model = marked_structure(config, sizes.shape);
   count_parameters(model, sizes);
+  const QuantisedSize few_bits = quantised_size(model, config.quantisation, folder);
+  sizes.quantised = few_bits.parameters;
+  sizes.quantised_bytes = few_bits.bytes;
+  sizes.largest_quantised = few_bits.largest;
   const at::ScalarType stored =
       config.model.train_from_scratch ? at::kFloat : stored_type(open_weights(*folder.files));
   const Precision precision = precision_of(config, chosen_device(config), stored);

@@ -71,7 +71,20 @@ const std::set<std::string, std::less<>>& free_keys() {
                                                        "do_train",
                                                        "model_name_or_path",
                                                        "dataset",
-                                                       "eval_dataset"};
+                                                       "eval_dataset",
+                                                       "kd_cache",
+                                                       "kd_teacher",
+                                                       "kd_top_k",
+                                                       "kd_negatives",
+                                                       "kd_temperatures",
+                                                       "kd_dtype",
+                                                       "kd_num_sequences",
+                                                       "kd_length",
+                                                       "kd_batch_size",
+                                                       "kd_shard_size",
+                                                       "kd_held_out",
+                                                       "kd_dataset_format",
+                                                       "kd_thinking"};
   return keys;
 }
 

@@ -111,6 +111,8 @@ std::vector<std::string> train_in_full(CausalLm& model, const std::vector<std::s
                        [&](const std::string& wanted) { return means(module, wanted); });
   };
   if (names("lm_head") || names("model.embed_tokens")) untie_head(model);
+  if (names("lm_head")) expand_table(model, model.head);
+  if (names("model.embed_tokens")) expand_table(model, model.embedding);
   std::set<std::string> unmatched(modules.begin(), modules.end()), known;
   std::vector<std::string> tensors;
   model.visit([&](const TensorSlot& slot) {
@@ -124,6 +126,9 @@ std::vector<std::string> train_in_full(CausalLm& model, const std::vector<std::s
         unmatched.erase(wanted);
       }
     if (!wanted_here) return;
+    if (is_quantised(slot.role))
+      fail(ExitCode::configuration, "additional_target: ", joined({modules.begin(), modules.end()}),
+           ": ", slot.name, " is part of the quantised base, which is frozen");
     set_trains(slot);
     tensors.push_back(slot.name);
   });

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/gguf_folder.h"
 #include "data/tokenizer/file_bytes.h"
 #include "data/tokenizer/limits.h"
 #include "data/tokenizer/parts.h"
@@ -54,6 +55,12 @@ Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   if (std::filesystem::exists(json)) {
     const FileBytes bytes(json, kTokenizerFileBytes);
     return from_json(bytes.bytes(), json.string());
+  }
+  if (std::filesystem::exists(folder)) {
+    if (const auto files = open_model_directory(folder.string()); files->gguf()) {
+      const std::string text = files->read("tokenizer.json", kTokenizerFileBytes);
+      return from_json({text.data(), text.size()}, files->shown("tokenizer.json"));
+    }
   }
   const std::filesystem::path pieces = folder / "tokenizer.model";
   if (std::filesystem::exists(pieces)) return Tokenizer(read_sentencepiece_folder(folder));

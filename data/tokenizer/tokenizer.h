@@ -17,7 +17,8 @@ class EncodeScratch;
 /// A copy shares the vocabulary. Every const member may be called from several threads at once.
 class Tokenizer {
  public:
-  /// Reads `folder`/tokenizer.json, else the SentencePiece model `folder`/tokenizer.model.
+  /// Reads `folder`/tokenizer.json, else the keys of the GGUF file that `folder` is or holds, else
+  /// the SentencePiece model `folder`/tokenizer.model.
   /// Error 66 when neither is there, 65 for a malformed, hostile or unsupported file.
   static Tokenizer load(const std::filesystem::path& folder);
   /// The bytes of a tokenizer.json; `name` stands for the file in messages.

@@ -159,7 +159,7 @@ def ours(config, settings, batches):
 
 
 def theirs(job):
-    output, _, peak = measured([sys.executable, __file__, "--peer", job])
+    output, _, peak = measured([sys.executable, pathlib.Path(__file__).resolve(), "--peer", job])
     told = json.loads(output.splitlines()[-1])
     return {**told, "peak": peak - told["idle"]}
 
@@ -175,7 +175,12 @@ def peer(job):
     pure, low = job["policy"] == "pure", job["dtype"] == "bfloat16"
     # Frozen weights are kept in the compute type either way; what trains is in float32 unless pure.
     stored = torch.bfloat16 if low and (pure or job["method"] == "lora") else torch.float32
-    model = transformers.AutoModelForCausalLM.from_pretrained(job["model"], dtype=stored, attn_implementation="sdpa")
+    few_bits = {}
+    if job.get("bits"):
+        few_bits = {"device_map": "cpu", "quantization_config": transformers.BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=getattr(torch, job["dtype"]))}
+    model = transformers.AutoModelForCausalLM.from_pretrained(job["model"], dtype=stored, attn_implementation="sdpa", **few_bits)
     model.config.use_cache = False
     if job["method"] == "lora":
         config = peft.LoraConfig(r=RANK, lora_alpha=2 * RANK, lora_dropout=0.0, target_modules="all-linear",

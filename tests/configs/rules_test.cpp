@@ -30,6 +30,7 @@ const Contradiction contradictory[] = {
     {"quantization_bit: 4\nadapter_name_or_path: a,b", "adapter_name_or_path = [a, b]",
      "quantization_bit"},
     {"quantization_bit: 4\nfp8: true", "fp8", "quantization_bit"},
+    {"quantization_bit: 4\ntrain_from_scratch: true", "train_from_scratch", "quantization_bit"},
     {"bf16: true\nfp16: true", "bf16", "fp16"},
     {"pure_bf16: true\nfp16: true", "pure_bf16", "fp16"},
     {"bf16: true\ncompute_dtype: float32", "bf16", "compute_dtype"},

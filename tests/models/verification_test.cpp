@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "core/manifest.h"
 #include "models/listing.h"
+#include "tests/core/gguf_bytes.h"
 #include "tests/core/refusal.h"
 #include "tests/core/safetensors_bytes.h"
 #include "tests/core/temporary_directory.h"
@@ -51,6 +52,33 @@ TEST_F(VerifyModel, PassesAGoodFolderAndCounts) {
 TEST_F(VerifyModel, NamesTheFirstValueThatIsNotFinite) {
   folder_.write("model.safetensors", float_file(kOne + kOne + kNan));
   expect_damage("tensor 'w': element 2 is the first");
+}
+
+TEST(VerifyGguf, FindsScalesThatAreNoNumbers) {
+  const TemporaryDirectory folder;
+  const auto file = [](const char* scale) {
+    return GgufBytes()
+        .begin(2, 0)
+        .tensor("plain", {1}, /*F32=*/0, 0)
+        .tensor("blocks", {64}, /*Q4_0=*/2, 32)
+        .pad()
+        .number(1.0f)
+        .pad()
+        .number(uint16_t{0x3c00})
+        .zeros(16)
+        .raw({scale, 2})
+        .zeros(16)
+        .pad()
+        .str();
+  };
+  folder.write("a.gguf", file("\x00\x3c"));
+  const auto report = verify_model(folder.path().string());
+  EXPECT_TRUE(report.sound()) << damage(folder);
+  EXPECT_EQ(report.tensors, 2u);
+  folder.write("b.gguf", file("\x01\x7c"));
+  EXPECT_NE(damage(folder).find("tensor 'blocks': block 1 is the first"), std::string::npos);
+  folder.write("b.gguf", file("\x00\x3c").substr(0, 100));
+  EXPECT_NE(damage(folder).find("is the file cut off"), std::string::npos);
 }
 
 TEST_F(VerifyModel, FindsEveryKindOfDamageAtOnce) {
@@ -102,7 +130,7 @@ TEST_F(VerifyModel, ListingShowsConfigAndTensorsOfAFolder) {
   EXPECT_EQ(listing.format, "hf");
   EXPECT_EQ(listing.metadata["config"]["model_type"], "qwen3");
   ASSERT_EQ(listing.rows.size(), 1u);
-  EXPECT_EQ(listing.rows[0].entry.shape, std::vector<int64_t>{2});
+  EXPECT_EQ(listing.rows[0].shape, std::vector<int64_t>{2});
 }
 
 }  // namespace

@@ -65,6 +65,9 @@ CASES = {
                                                         "max_position_embeddings": 64})),
     "qwen3-bfloat16": Case("qwen3", shape(head_dim=32, heads=6, kv_heads=2), storage=torch.bfloat16, shard_size="60KB"),
     "qwen3-float16": Case("qwen3", shape(head_dim=32, heads=6, kv_heads=2), storage=torch.float16),
+    # Rows of whole blocks of 64, which the peers' four-bit kernels for processors want.
+    "qwen3-blocks": Case("qwen3", shape(hidden=128, intermediate=192, heads=4, kv_heads=2, head_dim=32, tie_word_embeddings=True)),
+    "qwen2-blocks": Case("qwen2", shape(hidden=64, intermediate=192, layers=2, heads=4, kv_heads=2)),
     # The published figures of the zen-nano card with fewer layers and words, and as they stand.
     "zen-nano": Case("qwen3", shape(hidden=2560, intermediate=9728, layers=1, heads=20, kv_heads=4, head_dim=128,
                                     max_position_embeddings=32768, tie_word_embeddings=True, **rope(5e6)),

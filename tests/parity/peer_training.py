@@ -18,7 +18,7 @@ FAMILIES = {"self_attn", "mlp"}
 def train(folder, steps_rows, settings, adapter=None):
     """Trains on a list of steps, each a list of rows; returns one {loss, grad_norm, lr} a step and the model."""
     torch.manual_seed(0)
-    model = models.load_reference(folder, torch.float32)
+    model = load_base(folder, settings)
     if adapter:
         model = peft.PeftModel.from_pretrained(model, adapter, is_trainable=True)
     else:
@@ -37,6 +37,27 @@ def train(folder, steps_rows, settings, adapter=None):
         scheduler.step()
         optimizer.zero_grad()
     return records, model.eval()
+
+
+def load_base(folder, settings):
+    """The base in float32, its linears in bitsandbytes' four or eight bits where the settings ask for them."""
+    bits = settings.get("quantization_bit")
+    if not bits:
+        return models.load_reference(folder, torch.float32)
+    config = transformers.BitsAndBytesConfig(
+        load_in_4bit=bits == 4, load_in_8bit=bits == 8, bnb_4bit_compute_dtype=torch.float32,
+        bnb_4bit_quant_type=settings.get("quantization_type", "nf4"),
+        bnb_4bit_use_double_quant=settings.get("double_quantization", True))
+    return with_plain_products(transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", quantization_config=config, device_map="cpu"))
+
+
+def with_plain_products(model):
+    """Without the inference path of bitsandbytes that computes in bfloat16 where the processor can, whatever it is told."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
 def select(model, settings):

@@ -22,6 +22,7 @@ BASE = {"stage": "sft", "dataset": "rows", "template": "qwen3_nothink", "cutoff_
         "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "num_train_epochs": 1000,
         "max_steps": STEPS, "logging_steps": 1, "save_strategy": "no", "compute_dtype": "float32", "threads": 1}
 LORA = {"finetuning_type": "lora", "learning_rate": 1e-3, "create_new_adapter": False}
+NF4 = {"quantization_bit": 4}
 FULL = {"finetuning_type": "full", "learning_rate": 1e-4}
 FREEZE = {"finetuning_type": "freeze", "learning_rate": 1e-3}
 WHOLE_EPOCH = {"per_device_train_batch_size": 64, "gradient_accumulation_steps": 1}
@@ -43,6 +44,12 @@ RUNS = {
     "lora-packing": ("qwen3-wide-heads", {}, LORA | WHOLE_EPOCH | {"packing": True}),
     "lora-neat-packing": ("llama", {}, LORA | WHOLE_EPOCH | {"neat_packing": True}),
     "lora-prompts": ("llama", {}, LORA | {"train_on_prompt": True}),
+    "qlora-nf4": ("qwen3-blocks", {}, LORA | NF4),
+    "qlora-nf4-plain-scales": ("qwen2-blocks", {}, LORA | NF4 | {"double_quantization": False}),
+    "qlora-fp4": ("qwen3-blocks", {}, LORA | NF4 | {"quantization_type": "fp4"}),
+    "qlora-dora": ("qwen2-blocks", {"use_dora": True}, LORA | NF4),
+    "qlora-checkpointing": ("qwen3-blocks", {}, LORA | NF4 | {"gradient_checkpointing": True}),
+    "qlora-int8": ("qwen3-blocks", {}, LORA | {"quantization_bit": 8}),
     "full": ("qwen3-wide-heads", None, FULL),
     "full-biases": ("qwen2-untied", None, FULL | {"weight_decay": 0.1, "lr_scheduler_type": "cosine"}),
     "full-window": ("qwen3-window", None, FULL),
@@ -117,10 +124,11 @@ class Runs:
             assert all(label in (-100, token) for token, label in zip(example["input_ids"], example["labels"]))
         return [(example["input_ids"], example["labels"]) for example in examples]
 
-    def logits(self, folder, documents, adapter=None):
+    def logits(self, folder, documents, adapter=None, **settings):
         (self.folder / "ids.json").write_text(json.dumps(documents))
         output = self.folder / "logits.safetensors"
         words = ["--adapter_name_or_path", adapter] if adapter else []
+        words += [f"{key}={value}" for key, value in settings.items()]
         self.trainer.run("logits", "--model_name_or_path", folder, *words, "--token_ids", self.folder / "ids.json",
                          "--output", output, "--dtype", "float32")
         tensors = safetensors.torch.load_file(output)
@@ -163,6 +171,8 @@ def assert_same_logits(ours, theirs, bound=1e-5):
 @pytest.mark.parametrize("name", RUNS)
 def test_fifty_steps_follow_the_peer(name, runs, model_folder, tmp_path):
     model, adapter, settings = RUNS[name]
+    if name == "adamw-8bit" or "quantization_bit" in settings:
+        pytest.importorskip("bitsandbytes")
     folder = model_folder(model)
     settings = BASE | settings | {"model_name_or_path": str(folder)}
     if adapter is not None:
@@ -174,7 +184,8 @@ def test_fifty_steps_follow_the_peer(name, runs, model_folder, tmp_path):
     assert expected[-1]["loss"] < 0.98 * expected[0]["loss"], "the peer learned nothing: this would prove nothing"
     assert_same_curve(log, expected)
     documents = [ids for ids, _ in rows[:4]]
-    after = runs.logits(folder, documents, output) if adapter else runs.logits(output, documents)
+    bits = {key: value for key, value in settings.items() if "quantization" in key}
+    after = runs.logits(folder, documents, output, **bits) if adapter else runs.logits(output, documents)
     assert_same_logits(after, peer.logits(trained, documents), bound=1e-3)
 
 

@@ -23,7 +23,7 @@ using test::difference_quotient;
 using test::gap;
 using test::same_bits;
 
-at::Tensor served(const WeightSource& source, at::ScalarType type) {
+at::Tensor served_v1(const WeightSource& source, at::ScalarType type) {
   at::Tensor out = at::empty({source.outputs(), source.inputs()}, type);
   source.materialise(out, 0, source.outputs(), nullptr);
   return out;
@@ -47,7 +47,7 @@ TEST(LutV1, AHandWorkedWeight) {
   parts.a = at::tensor({2.0f}).reshape({1, 1});
   parts.b = at::tensor({1.0f, 1.0f, -1.0f}).reshape({1, 3});
   const LutV1Weight weight("w", parts);
-  const at::Tensor got = served(weight, at::kFloat);
+  const at::Tensor got = served_v1(weight, at::kFloat);
   EXPECT_FLOAT_EQ(got[0][0].item<float>(), 0.6669921875f);
   EXPECT_EQ(got[0][1].item<float>(), -2.0f);
   EXPECT_EQ(got[0][2].item<float>(), 1e-8f);  // the scale is lifted from -2
@@ -64,7 +64,7 @@ TEST(LutV1, ScalesTakeTheirGradientWithCodesHeldFixed) {
       const at::Tensor scales = at::matmul(p.a, p.b).clamp_min(kLeastV1Scale);
       const at::Tensor wanted = p.table.values.index_select(0, codes).view({40, 33}) * scales;
       const double close = type == at::kDouble ? 1e-12 : 2e-5;
-      EXPECT_LE(gap(served(weight, type), wanted), close);
+      EXPECT_LE(gap(served_v1(weight, type), wanted), close);
       const at::Tensor d = at::randn({40, 33}).to(type);
       torch::autograd::backward({wanted}, {d});
       std::vector<at::Tensor> gradients;
@@ -109,7 +109,7 @@ TEST(LutV1, BesideATrainedWeightScalesTakeWhatRoundingLeaves) {
 
 TEST(LutV1, RowsAndPartsAreThoseOfTheWeight) {
   const LutV1Weight weight("w", random_v1(60, 21, 3, 2, at::kFloat));
-  const at::Tensor whole = served(weight, at::kFloat);
+  const at::Tensor whole = served_v1(weight, at::kFloat);
   at::Tensor some = at::empty({4, 21}, at::kFloat);
   weight.materialise(some, 7, 11, nullptr);
   EXPECT_TRUE(same_bits(some, whole.slice(0, 7, 11)));

@@ -36,14 +36,17 @@ const Command* find_command(std::string_view name);  // null: there is none
 
 int run_chat(const Invocation& invocation);
 int run_config(const Invocation& invocation);
+int run_convert(const Invocation& invocation);
 int run_diff(const Invocation& invocation);
 int run_eval(const Invocation& invocation);
 int run_export(const Invocation& invocation);
 int run_generate(const Invocation& invocation);
 int run_help(const Invocation& invocation);
+int run_imatrix(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);
 int run_inspect(const Invocation& invocation);
 int run_inspect_rows(const Invocation& invocation);  // inspect --config
+int run_kd_cache(const Invocation& invocation);
 int run_limits(const Invocation& invocation);
 int run_logits(const Invocation& invocation);
 int run_plan(const Invocation& invocation);

@@ -6,7 +6,9 @@
 
 #include "core/error.h"
 #include "core/format.h"
+#include "core/io.h"
 #include "core/json.h"
+#include "data/kd_cache.h"
 #include "models/hub_cache.h"
 #include "models/listing.h"
 #include "trainer/commands/commands.h"
@@ -16,11 +18,9 @@ namespace {
 
 Json listing_json(const TensorListing& listing) {
   Json tensors = Json::array();
-  for (const auto& [file, entry] : listing.rows)
-    tensors.push_back({{"name", entry.name},
-                       {"dtype", dtype_name(entry.dtype)},
-                       {"shape", entry.shape},
-                       {"bytes", entry.bytes()}});
+  for (const TensorListing::Row& row : listing.rows)
+    tensors.push_back(
+        {{"name", row.name}, {"dtype", row.dtype}, {"shape", row.shape}, {"bytes", row.bytes}});
   return {{"format", listing.format}, {"metadata", listing.metadata}, {"tensors", tensors}};
 }
 
@@ -30,17 +30,13 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text.empty() ? "scalar" : text;
 }
 
-uint64_t element_count(const TensorEntry& entry) {
-  return entry.bytes() * 8 / dtype_bits(entry.dtype);
-}
-
 /// What one dtype amounts to, or all of them.
 struct Sum {
   uint64_t tensors = 0, elements = 0, bytes = 0;
-  void add(const TensorEntry& entry) {
+  void add(const TensorListing::Row& row) {
     tensors += 1;
-    elements += element_count(entry);
-    bytes += entry.bytes();
+    elements += row.elements;
+    bytes += row.bytes;
   }
   void print(const std::string& what) const {
     std::printf("%-8s %s %s, %s elements, %s\n", what.c_str(), with_commas(tensors).c_str(),
@@ -51,37 +47,63 @@ struct Sum {
 
 void print_table(const TensorListing& listing) {
   size_t name_width = 4, shape_width = 5;
-  for (const auto& [file, entry] : listing.rows) {
-    name_width = std::max(name_width, entry.name.size());
-    shape_width = std::max(shape_width, shape_text(entry.shape).size());
+  for (const TensorListing::Row& row : listing.rows) {
+    name_width = std::max(name_width, row.name.size());
+    shape_width = std::max(shape_width, shape_text(row.shape).size());
   }
-  const auto line = [&](const std::string& name, const char* dtype, const std::string& shape,
+  const auto line = [&](const std::string& name, const std::string& dtype, const std::string& shape,
                         const std::string& size) {
-    std::printf("%-*s  %-8s  %-*s  %9s\n", static_cast<int>(name_width), name.c_str(), dtype,
-                static_cast<int>(shape_width), shape.c_str(), size.c_str());
+    std::printf("%-*s  %-8s  %-*s  %9s\n", static_cast<int>(name_width), name.c_str(),
+                dtype.c_str(), static_cast<int>(shape_width), shape.c_str(), size.c_str());
   };
   line("name", "dtype", "shape", "size");
-  for (const auto& [file, entry] : listing.rows)
-    line(entry.name, dtype_name(entry.dtype), shape_text(entry.shape), human_bytes(entry.bytes()));
+  for (const TensorListing::Row& row : listing.rows)
+    line(row.name, row.dtype, shape_text(row.shape), human_bytes(row.bytes));
+}
+
+/// One line: of a long list what it begins with.
+std::string brief(const Json& value) {
+  constexpr size_t kMostShown = 8;
+  if (value.is_string()) return shown_text(value.get<std::string>(), 200);
+  if (!value.is_array() || value.size() <= kMostShown) return value.dump();
+  std::string text;
+  for (size_t i = 0; i < kMostShown; ++i) text += concat(i == 0 ? "" : ",", value[i].dump());
+  return concat("[", text, ", ...] (", with_commas(value.size()), " values)");
 }
 
 void print_listing(const std::string& path, const TensorListing& listing) {
   std::printf("%s (%s)\n", path.c_str(), listing.format.c_str());
-  if (listing.format == "safetensors")
+  if (listing.format == "safetensors" || listing.format == "gguf")
     for (const auto& [key, value] : listing.metadata.items())
-      std::printf("%s: %s\n", shown_text(key).c_str(),
-                  shown_text(value.get<std::string>()).c_str());
+      std::printf("%s: %s\n", shown_text(key).c_str(), brief(value).c_str());
   std::printf("\n");
   print_table(listing);
-  std::map<Dtype, Sum> by_dtype;
+  std::map<std::string, Sum> by_dtype;
   Sum total;
-  for (const auto& [file, entry] : listing.rows) {
-    by_dtype[entry.dtype].add(entry);
-    total.add(entry);
+  for (const TensorListing::Row& row : listing.rows) {
+    by_dtype[row.dtype].add(row);
+    total.add(row);
   }
   std::printf("\n");
-  for (const auto& [dtype, sum] : by_dtype) sum.print(dtype_name(dtype));
+  for (const auto& [dtype, sum] : by_dtype) sum.print(dtype);
   if (by_dtype.size() != 1) total.print("all");
+}
+
+/// Of what is there; whether it is whole and right is for `verify` to say.
+TensorListing list_kd_cache(const std::string& path) {
+  const InputDirectory files(path);
+  const KdMeta meta =
+      parse_kd_meta(files.read(kKdMetaName, JsonLimits().max_bytes), files.shown(kKdMetaName));
+  TensorListing listing{.format = "kd_cache", .metadata = kd_meta_json(meta), .rows = {}};
+  for (int64_t shard = 0; shard < meta.shards(); ++shard) {
+    const std::string name = kd_shard_name(shard);
+    if (!files.has(name)) continue;
+    const SafetensorsFile file(files.open(name), files.shown(name));
+    for (const TensorEntry& entry : file.header().tensors())
+      listing.rows.push_back({name, name + "/" + entry.name, dtype_name(entry.dtype), entry.shape,
+                              entry.bytes(), entry.bytes() * 8 / dtype_bits(entry.dtype)});
+  }
+  return listing;
 }
 
 }  // namespace
@@ -91,7 +113,7 @@ int run_inspect(const Invocation& invocation) {
   if (invocation.positional.empty())
     fail(ExitCode::usage, "inspect: name a file or a folder: trainer inspect FILE_OR_DIR");
   const std::string path = resolve_model(invocation.positional.front());
-  const TensorListing listing = list_tensors(path);
+  const TensorListing listing = is_kd_cache(path) ? list_kd_cache(path) : list_tensors(path);
   if (invocation.options.json)
     std::fputs(dump_json(listing_json(listing)).c_str(), stdout);
   else

@@ -9,6 +9,7 @@ namespace isogrid {
 /// How GGUF spells an architecture of ours. One row of the table behind these functions.
 struct GgufArchitecture {
   std::string_view model_type;  // of config.json
+  std::string_view class_name;  // what its `architectures` lists
   std::string_view name;        // of general.architecture and the keys
   bool interleaved_heads;       // rows of q and k alternate between the halves of a head
 };

@@ -1,4 +1,4 @@
-#include "models/gguf_names.h"
+#include "core/gguf_names.h"
 
 #include <charconv>
 #include <span>
@@ -9,8 +9,11 @@ namespace isogrid {
 namespace {
 
 constexpr GgufArchitecture kArchitectures[] = {
-    {"qwen2", "qwen2", false},  {"qwen3", "qwen3", false},    {"llama", "llama", true},
-    {"mistral", "llama", true}, {"smollm3", "smollm3", true},
+    {"qwen2", "Qwen2ForCausalLM", "qwen2", false},
+    {"qwen3", "Qwen3ForCausalLM", "qwen3", false},
+    {"llama", "LlamaForCausalLM", "llama", true},
+    {"mistral", "MistralForCausalLM", "llama", true},
+    {"smollm3", "SmolLM3ForCausalLM", "smollm3", true},
 };
 
 struct NamePair {

@@ -42,6 +42,13 @@ inline void put_codes(std::byte* block, IntLanes front, IntLanes back) {
   }
 }
 
+/// Of zeros of both signs the engine keeps the first it meets.
+inline float first_zero(const float* x) {
+  for (int i = 0; i < kBlock; ++i)
+    if (x[i] == 0.0f) return x[i];
+  return 0.0f;
+}
+
 /// The scale follows from the extreme, or from both ends.
 template <int bits, bool with_minimum>
 inline void encode_block(const float* x, std::byte* block) {
@@ -51,6 +58,7 @@ inline void encode_block(const float* x, std::byte* block) {
     Lanes low = splat(__FLT_MAX__), high = splat(-__FLT_MAX__);
     low = smallest_lane(smaller(back, smaller(front, low)));
     high = largest_lane(larger(back, larger(front, high)));
+    if (low[0] == 0.0f) low = splat(first_zero(x));
     const float d = (high[0] - low[0]) / static_cast<float>(L::kLevels - 1);
     put_half(block, d);
     put_half(block + 2, low[0]);

@@ -24,6 +24,7 @@ model_name_or_path: {ROOT / "data/tiny"}
 stage: pt
 dataset: {root / "rows.jsonl"}
 cutoff_len: 64
+packing: false
 template: chatml
 export_dir: {root / "files"}
 export_formats: [hf:float16, bnb:int8, bnb:nf4, gguf:f16, gguf:q4_0]

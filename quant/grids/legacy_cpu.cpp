@@ -42,6 +42,13 @@ inline void put_codes(std::byte* block, IntLanes front, IntLanes back) {
   }
 }
 
+/// Of zeros of both signs the first one is the smallest.
+inline float first_zero(const float* x) {
+  int i = 0;
+  while (x[i] != 0) ++i;
+  return x[i];
+}
+
 /// The scale follows from the extreme, or from both ends.
 template <int bits, bool with_minimum>
 inline void encode_block(const float* x, std::byte* block) {
@@ -51,9 +58,10 @@ inline void encode_block(const float* x, std::byte* block) {
     Lanes low = splat(__FLT_MAX__), high = splat(-__FLT_MAX__);
     low = smallest_lane(smaller(back, smaller(front, low)));
     high = largest_lane(larger(back, larger(front, high)));
-    const float d = (high[0] - low[0]) / static_cast<float>(L::kLevels - 1);
+    const float range = high[0] == low[0] ? 0.0f : high[0] - low[0];  // never -0
+    const float d = range / static_cast<float>(L::kLevels - 1);
     put_half(block, d);
-    put_half(block + 2, low[0]);
+    put_half(block + 2, low[0] == 0 ? first_zero(x) : low[0]);
     const float id = inverse(d);
     front = (front - low) * id + 0.5f;
     back = (back - low) * id + 0.5f;

@@ -163,9 +163,10 @@ def quantised(type_id, values, importance=None):
     values = np.ascontiguousarray(values, dtype=np.float32)
     rows, columns = values.shape
     blocks = np.empty(rows * library.ggml_row_size(type_id, columns), dtype=np.uint8)
-    weights = None if importance is None else np.ascontiguousarray(importance, dtype=np.float32).ctypes.data
+    weights = None if importance is None else np.ascontiguousarray(importance, dtype=np.float32)
     library.ggml_quantize_init(type_id)
-    used = library.ggml_quantize_chunk(type_id, values.ctypes.data, blocks.ctypes.data, 0, rows, columns, weights)
+    used = library.ggml_quantize_chunk(type_id, values.ctypes.data, blocks.ctypes.data, 0, rows, columns,
+                                       None if weights is None else weights.ctypes.data)
     assert used == blocks.size
     return blocks
 

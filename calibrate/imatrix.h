@@ -10,8 +10,8 @@
 namespace isogrid {
 
 struct ImatrixText {
-  int64_t chunk_size = 512;    // tokens the model sees at once
-  std::optional<int32_t> bos;  // put in the place of the first token of each piece
+  int64_t chunk_size = 512;         // tokens the model sees at once
+  std::optional<int32_t> bos = {};  // put in the place of the first token of each piece
 };
 
 /// Runs the text through the model piece by piece and sums the squared inputs of every linear of

@@ -58,8 +58,7 @@ struct FinetuningConfig {
     field("freeze_extra_modules", freeze_extra_modules, "Modules outside the blocks that train.");
     field("use_llama_pro", use_llama_pro, "Spread the trained blocks evenly.").planned();
     field("merge_base", merge_base, "Weights a QLoRA merges into; auto measures both.")
-        .one_of({"auto", "original", "dequantized"})
-        .planned();
+        .one_of({"auto", "original", "dequantized"});
   }
 };
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace isogrid {
 
@@ -22,18 +23,20 @@ struct KdConfig {
   int64_t kd_anchor_interval = 1;
   int64_t kd_top_k = 128;
   int64_t kd_negatives = 0;
-  int64_t kd_num_sequences = 20000;
-  int64_t kd_length = 128;
+  std::vector<double> kd_temperatures;
+  std::string kd_dtype = "float32";
+  std::optional<int64_t> kd_num_sequences;
+  std::optional<int64_t> kd_length;
   int64_t kd_batch_size = 8;
   int64_t kd_shard_size = 1024;
   double kd_held_out = 0.02;
-  std::string kd_dataset_format = "chat";
-  std::string kd_thinking = "false";
+  std::optional<std::string> kd_dataset_format;
+  std::optional<std::string> kd_thinking;
   bool kd_generate = false;
 
   void visit(auto&& field) {
     field("kd_cache", kd_cache, "Folder of the teacher's cache.").unset("no teacher");
-    field("kd_teacher", kd_teacher, "Model that fills the cache.");
+    field("kd_teacher", kd_teacher, "Model that fills the cache.").unset("model_name_or_path");
     field("kd_loss", kd_loss, "Form of the loss.").one_of({"exact", "candidates", "a", "b"});
     field("kd_weight", kd_weight, "Weight of the teacher's loss.").at_least(0);
     field("kd_ce_weight", kd_ce_weight, "Weight of the labels' loss.").at_least(0);
@@ -44,23 +47,39 @@ struct KdConfig {
         .unset("no change");
     field("kd_hard_full", kd_hard_full, "Weight of that guess over the whole vocabulary.")
         .at_least(0);
-    field("kd_anchor", kd_anchor, "Model held on to.").unset("no anchor");
-    field("kd_anchor_weight", kd_anchor_weight, "Weight of the anchor.").at_least(0);
-    field("kd_anchor_samples", kd_anchor_samples, "Rows the anchor looks at.").at_least(1);
-    field("kd_anchor_interval", kd_anchor_interval, "Steps between looks.").at_least(1);
+    field("kd_anchor", kd_anchor, "Model held on to.").unset("no anchor").planned();
+    field("kd_anchor_weight", kd_anchor_weight, "Weight of the anchor.").at_least(0).planned();
+    field("kd_anchor_samples", kd_anchor_samples, "Rows the anchor looks at.")
+        .at_least(1)
+        .planned();
+    field("kd_anchor_interval", kd_anchor_interval, "Steps between looks.").at_least(1).planned();
     field("kd_top_k", kd_top_k, "Guesses stored per position.").at_least(1).at_most(256);
-    field("kd_negatives", kd_negatives, "Random tokens stored beside them.").at_least(0);
-    field("kd_num_sequences", kd_num_sequences, "Rows of the cache.").at_least(1);
-    field("kd_length", kd_length, "Tokens per row.").at_least(2);
-    field("kd_batch_size", kd_batch_size, "Rows the teacher reads at once.").at_least(1);
-    field("kd_shard_size", kd_shard_size, "Rows per file.").at_least(1);
-    field("kd_held_out", kd_held_out, "Share of rows kept for evaluation.").at_least(0).below(1);
+    field("kd_negatives", kd_negatives, "Random tokens stored beside them.")
+        .at_least(0)
+        .at_most(65536);
+    field("kd_temperatures", kd_temperatures,
+          "Temperatures whose tail is stored beside 1 and kd_temperature.")
+        .above(0);
+    field("kd_dtype", kd_dtype, "Type of the stored log-probabilities.")
+        .one_of({"float32", "float16"});
+    field("kd_num_sequences", kd_num_sequences, "Documents of the cache, drawn by chance.")
+        .at_least(1)
+        .unset("all");
+    field("kd_length", kd_length, "Tokens per document.").at_least(2).unset("cutoff_len");
+    field("kd_batch_size", kd_batch_size, "Documents the teacher reads at once.").at_least(1);
+    field("kd_shard_size", kd_shard_size, "Documents per file.").at_least(1);
+    field("kd_held_out", kd_held_out,
+          "Share of documents kept for evaluation where neither val_size nor eval_dataset says.")
+        .at_least(0)
+        .below(1);
     field("kd_dataset_format", kd_dataset_format, "Conversations or plain text.")
-        .one_of({"chat", "plain"});
+        .one_of({"chat", "plain"})
+        .unset("by stage");
     field("kd_thinking", kd_thinking, "Renderings of each conversation.")
         .one_of({"none", "false", "true", "both", "all"})
-        .or_bool();
-    field("kd_generate", kd_generate, "Let the teacher write the answers.");
+        .or_bool()
+        .unset("by enable_thinking");
+    field("kd_generate", kd_generate, "Let the teacher write the answers.").planned();
   }
 };
 

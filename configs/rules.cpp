@@ -30,8 +30,13 @@ bool bits_fit_method(const QuantisationConfig& q) {
   return q.quantization_method != "hqq" || bits != 7;
 }
 
+bool rounds_adapter(const RunConfig& c) {
+  return c.qat.qat_target && c.qat.qat_lora == "merged" && c.finetuning.finetuning_type == "lora";
+}
+
 bool has_held_out_rows(const RunConfig& c) {
-  return c.data.val_size > 0 || !c.data.eval_dataset.empty();
+  const bool caches_own_rows = c.kd.kd_cache && c.data.dataset.empty();  // some are held out
+  return c.data.val_size > 0 || !c.data.eval_dataset.empty() || caches_own_rows;
 }
 
 bool dtype_is_not(const RunConfig& c, std::string_view dtype) {
@@ -246,10 +251,28 @@ const std::vector<Rule>& saving_rules() {
        },
        "the run would end before rounding begins"},
       {"qat_target", "quantization_bit",
+       [](const RunConfig& c) { return c.qat.qat_target && has_bits(c); },
+       "the weights themselves are rounded in training: leave quantization_bit out"},
+      {"qat_target", "pissa_init",
+       [](const RunConfig& c) { return c.qat.qat_target && c.finetuning.pissa_init; },
+       "PiSSA changes the base whose codes are trained: choose one of the two"},
+      {"qat_target", "create_new_adapter",
        [](const RunConfig& c) {
-         return c.qat.qat_target && has_bits(c) && c.qat.qat_lora == "base";
+         return c.qat.qat_target && c.finetuning.create_new_adapter &&
+                !c.model.adapter_name_or_path.empty();
        },
-       "the base is already rounded: leave quantization_bit out"},
+       "merge the adapters first (trainer export): the codes belong to a base as it is stored"},
+      {"qat_target", "adapter_name_or_path",
+       [](const RunConfig& c) {
+         return c.qat.qat_target && c.model.adapter_name_or_path.size() > 1;
+       },
+       "merge the adapters first (trainer export): the codes belong to a base as it is stored"},
+      {"qat_lora", "lora_dropout",
+       [](const RunConfig& c) { return rounds_adapter(c) && c.finetuning.lora_dropout > 0; },
+       "an adapter that is rounded into its weight has no input to drop"},
+      {"qat_lora", "use_dora",
+       [](const RunConfig& c) { return rounds_adapter(c) && c.finetuning.use_dora; },
+       "a DoRA adapter cannot be rounded together with its weight: use qat_lora: base"},
   };
   return rules;
 }

@@ -44,9 +44,9 @@ const std::vector<GroupInfo>& config_groups() {
       {Group::tracking, "Trackers", true},
       {Group::preference, "Preference learning", false},
       {Group::exporting, "Export", true},
-      {Group::qat, "Quantisation-aware training", false},
+      {Group::qat, "Quantisation-aware training", true},
       {Group::lut, "Look-up-table layers", false},
-      {Group::kd, "Distillation", false},
+      {Group::kd, "Distillation", true},
       {Group::optimizer_family, "Other families of optimizers", false},
   };
   return groups;

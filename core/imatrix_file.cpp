@@ -55,8 +55,9 @@ ImportanceMatrix parse_gguf_form(ByteSpan file, const std::string& name) {
   if (header.text_or("general.type", "imatrix") != "imatrix")
     header.refuse("general.type", "imatrix: this file holds something else");
   ImportanceMatrix matrix;
-  for (const std::string_view text : header.texts("imatrix.datasets"))
-    matrix.datasets.emplace_back(text);
+  if (header.find("imatrix.datasets") != nullptr)
+    for (const std::string_view text : header.texts("imatrix.datasets"))
+      matrix.datasets.emplace_back(text);
   matrix.chunks = static_cast<uint32_t>(header.natural("imatrix.chunk_count"));
   matrix.chunk_size = static_cast<uint32_t>(header.natural("imatrix.chunk_size"));
   for (const GgufTensor& tensor : header.tensors()) {

@@ -36,6 +36,7 @@ enum class Purpose : uint32_t {
   resampling = 8,
   clip_sample = 9,
   scale_directions = 10,
+  teacher_negatives = 21,
 };
 
 /// Random numbers without state worth saving: draw number n of the stream

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "data/kd_rows.h"
 
 namespace isogrid {
 namespace {
@@ -45,17 +46,30 @@ RowStore::RowStore(std::vector<std::shared_ptr<const ExampleFile>> files,
   fingerprint_ = hash_of_rows(files_, pieces_, row_ends_);
 }
 
+RowStore::RowStore(const RowStore& rows, std::shared_ptr<const TeacherRows> teacher)
+    : RowStore(rows) {
+  teacher_ = std::move(teacher);
+}
+
 RowStore::Located RowStore::locate(uint64_t example) const {
   const auto next = std::upper_bound(first_of_file_.begin(), first_of_file_.end(), example);
   const auto file = static_cast<size_t>(next - first_of_file_.begin()) - 1;
   return {files_[file].get(), static_cast<int64_t>(example - first_of_file_[file])};
 }
 
+std::span<const uint32_t> RowStore::words(const RowPiece& piece) const {
+  const Located at = locate(piece.example);
+  return at.file->words(at.index).subspan(piece.begin, piece.tokens);
+}
+
+int32_t RowStore::closing_id(const RowPiece& piece) const {
+  return locate(piece.example).file->closing_id();
+}
+
 // Labels are what follows: the first token of a document is nobody's.
 int64_t RowStore::labels_in(const RowPiece& piece) const {
-  const Located at = locate(piece.example);
-  const auto words = at.file->words(at.index).subspan(piece.begin, piece.tokens);
-  return std::count_if(words.begin() + 1, words.end(), TokenWord::has_label);
+  const auto document = words(piece);
+  return std::count_if(document.begin() + 1, document.end(), TokenWord::has_label);
 }
 
 std::span<const RowPiece> RowStore::pieces(int64_t row) const {
@@ -89,6 +103,9 @@ void RowStore::append_row(int64_t row, Batch& batch) const {
     }
     batch.document_ends.push_back(batch.tokens());
     batch.sample_ids.push_back(piece.example);
+    if (!teacher_) continue;
+    if (!batch.teacher) batch.teacher.emplace();
+    teacher_->append(static_cast<size_t>(&piece - pieces_.data()), *batch.teacher);
   }
 }
 

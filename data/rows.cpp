@@ -14,10 +14,6 @@ namespace {
 
 bool is_plain_text(const RunConfig& config) { return config.finetuning.stage == "pt"; }
 
-bool is_packed(const RunConfig& config) {
-  return config.data.packing.value_or(is_plain_text(config)) || config.data.neat_packing;
-}
-
 uint64_t seed_of(const RunConfig& config) { return static_cast<uint64_t>(config.run.seed); }
 
 /// Plain text ends with the tokenizer's eos unless a template was asked for by name.
@@ -51,7 +47,7 @@ EncodeOptions encode_options(const RunConfig& config, const TextCoder& coder,
   options.eos = effective_eos(config, coder, layout);
   options.bos_before_text = coder.edges.bos_before_text;
   options.cutoff_len = config.data.cutoff_len;
-  options.whole_texts = is_plain_text(config) && is_packed(config);
+  options.whole_texts = is_plain_text(config) && packs_rows(config);
   return options;
 }
 
@@ -83,23 +79,16 @@ class DatasetGroup {
 
   std::shared_ptr<const RowStore> rows(const ExampleList& examples, RowsReport& report) const {
     const bool is_text = is_plain_text(config_);
-    const PackOptions options{.packed = is_packed(config_),
+    const PackOptions options{.packed = packs_rows(config_),
                               .cut_texts = is_text,
                               .cutoff_len = config_.data.cutoff_len,
                               .window = config_.data.preprocessing_batch_size};
     RowPlan plan = plan_rows(
         examples, [&](uint64_t example) { return length_of(example); }, options);
     report.dropped_tokens = plan.dropped_tokens;
-    report.packed = options.packed;
-    report.cutoff_len = options.cutoff_len;
     auto store =
         std::make_shared<const RowStore>(files_, std::move(plan.pieces), std::move(plan.row_ends));
-    report.rows = store->rows();
-    report.examples = store->documents();
-    report.tokens = store->tokens();
-    report.label_tokens = store->label_tokens();
-    for (int64_t row = 0; row < store->rows(); ++row)
-      report.longest_row = std::max(report.longest_row, store->row_tokens(row));
+    describe_rows(*store, options, report);
     return store;
   }
 
@@ -156,6 +145,21 @@ void prepare_eval(const RunConfig& config, const DatasetGroup& group, PreparedDa
 }
 
 }  // namespace
+
+bool packs_rows(const RunConfig& config) {
+  return config.data.packing.value_or(is_plain_text(config)) || config.data.neat_packing;
+}
+
+void describe_rows(const RowStore& rows, const PackOptions& options, RowsReport& report) {
+  report.packed = options.packed;
+  report.cutoff_len = options.cutoff_len;
+  report.rows = rows.rows();
+  report.examples = rows.documents();
+  report.tokens = rows.tokens();
+  report.label_tokens = rows.label_tokens();
+  for (int64_t row = 0; row < rows.rows(); ++row)
+    report.longest_row = std::max(report.longest_row, rows.row_tokens(row));
+}
 
 PreparedData prepare_data(const RunConfig& config, const TextCoder& coder,
                           const ChatTemplate& layout, const DataHooks& hooks) {

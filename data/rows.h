@@ -6,6 +6,7 @@
 #include "configs/run_config.h"
 #include "data/data_report.h"
 #include "data/encode_dataset.h"
+#include "data/row_plan.h"
 #include "data/row_store.h"
 #include "data/text_coder.h"
 
@@ -30,5 +31,11 @@ struct PreparedData {
 /// template that was only recognised in the model's folder does not change the eos of plain text.
 PreparedData prepare_data(const RunConfig& config, const TextCoder& coder,
                           const ChatTemplate& layout, const DataHooks& hooks = {});
+
+/// Whether examples share rows.
+bool packs_rows(const RunConfig& config);
+
+/// Counts what the rows hold; what was dropped before is the caller's to say.
+void describe_rows(const RowStore& rows, const PackOptions& options, RowsReport& report);
 
 }  // namespace isogrid

@@ -8,13 +8,15 @@
 #include "core/gguf_names.h"
 #include "core/gguf_writer.h"
 #include "core/imatrix_file.h"
+#include "core/log.h"
 #include "core/tensor_file.h"
 #include "export/gguf_identity.h"
 #include "export/gguf_metadata.h"
-#include "export/gguf_mix.h"
 #include "export/gguf_tensors.h"
+#include "export/gguf_trained.h"
 #include "export/gguf_vocabulary.h"
 #include "export/registry.h"
+#include "models/gguf_mix.h"
 #include "models/head_order.h"
 
 namespace isogrid {
@@ -25,6 +27,10 @@ struct GgufSource {
   GgufTensor tensor;
   std::function<at::Tensor()> value = {};
   const WeightLocation* blocks = nullptr;  // in another GGUF file, in the very order of this one
+  /// The codes it was trained with, rows in the order of `value`'s.
+  const TrainedWeight* trained = nullptr;
+  int64_t rotated_heads = 0;  // rows are interleaved within this many heads
+  at::ScalarType stored = at::kFloat;
 };
 
 GgufTensor described(const std::string& name, const std::vector<int64_t>& shape) {
@@ -48,10 +54,13 @@ std::vector<GgufSource> gguf_sources(ExportSource& source) {
   for (ExportTensor& tensor : export_tensors(source)) {
     const auto name = gguf_tensor_name(tensor.name);
     if (!name) fail(ExitCode::internal, tensor.name, ": has no name in GGUF");
-    GgufSource entry{described(*name, tensor.shape), std::move(tensor.value), tensor.blocks};
+    GgufSource entry{described(*name, tensor.shape), std::move(tensor.value), tensor.blocks,
+                     tensor.trained};
+    entry.stored = tensor.stored;
     const std::string_view part = gguf_part_of(*name);
     if (architecture != nullptr && architecture->interleaved_heads && is_rotated_part(part)) {
       const int64_t heads = part.starts_with("attn_q") ? config.heads : config.kv_heads;
+      entry.rotated_heads = heads;
       entry.value = [heads, value = std::move(entry.value)] {
         return interleaved_heads(value(), heads);
       };
@@ -71,6 +80,21 @@ const GgufMix& mix_of(const std::string& variant) {
   return *mix;
 }
 
+/// The type of a tensor where the file holds the codes of a training: theirs; what training left
+/// alone stays as it is published.
+const GgufType& trained_type(const GgufSource& entry, const GgufMix& mix, const GgufType& usual) {
+  if (entry.trained != nullptr) return gguf_type_of(*entry.trained->grid, mix);
+  if (usual.block == 1) return usual;
+  return gguf_type(entry.stored == at::kHalf       ? "F16"
+                   : entry.stored == at::kBFloat16 ? "BF16"
+                                                   : "F32");
+}
+
+at::Tensor trained_blocks(const GgufSource& entry) {
+  const at::Tensor blocks = gguf_blocks(*entry.trained, *entry.tensor.type);
+  return entry.rotated_heads > 0 ? interleaved_heads(blocks, entry.rotated_heads) : blocks;
+}
+
 uint64_t parameters_of(const std::vector<GgufSource>& sources) {
   uint64_t count = 0;
   for (const GgufSource& entry : sources)
@@ -78,8 +102,8 @@ uint64_t parameters_of(const std::vector<GgufSource>& sources) {
   return count;
 }
 
-MixOptions mix_options(const ExportConfig& config) {
-  MixOptions options;
+GgufMixOptions mix_options(const ExportConfig& config) {
+  GgufMixOptions options;
   options.pure = config.gguf_pure;
   for (const std::string& text : config.gguf_tensor_types)
     options.overrides.push_back(parse_type_override(text, "gguf_tensor_types"));
@@ -132,7 +156,7 @@ void require_importance(const GgufMix& mix, const GgufTensor& tensor,
 }
 
 void choose_types(std::vector<GgufSource>& sources, const DecoderConfig& config, const GgufMix& mix,
-                  const MixOptions& options, const Importance& importance) {
+                  const GgufMixOptions& options, const Importance& importance) {
   const MixModel shape{.architecture = find_gguf_architecture(config.architecture)->name,
                        .layers = config.layers,
                        .heads = config.heads,
@@ -161,6 +185,13 @@ void write_gguf_file(ExportSource& source, const std::string& variant, const std
       model_metadata(source.folder, source.model.config, mix, parameters_of(sources));
   const Importance importance(config.imatrix);
   choose_types(sources, source.model.config, mix, mix_options(config), importance);
+  const bool trained_file = source.codes && holds_trained_codes(*source.codes, mix);
+  if (trained_file)
+    for (GgufSource& entry : sources)
+      entry.tensor.type = &trained_type(entry, mix, *entry.tensor.type);
+  else if (source.codes)
+    log_warning(concat("gguf:", variant, ": the weights were trained for ", source.codes->target,
+                       "; this is a new quantisation of them"));
   importance.tell(metadata);
   add_vocabulary(source.folder, source.model.config.vocabulary, metadata);
 
@@ -173,6 +204,7 @@ void write_gguf_file(ExportSource& source, const std::string& variant, const std
   const GgufLayout layout = plan_gguf(metadata, std::move(tensors));
   const GgufProducer produce = [&](const GgufTensor& tensor, OutputFile& file) {
     const GgufSource& from = *by_name.at(tensor.name);
+    if (trained_file && from.trained != nullptr) return append_blocks(trained_blocks(from), file);
     // Codes and scales are carried over, never searched for again.
     if (from.blocks != nullptr && from.blocks->blocks->type == tensor.type)
       return file.append(from.blocks->bytes());
@@ -183,11 +215,16 @@ void write_gguf_file(ExportSource& source, const std::string& variant, const std
   const GgufFile written(path);  // strictly, as a stranger's
   if (written.header().tensors().size() != layout.tensors.size())
     fail(ExitCode::internal, path, ": came back with other tensors than were written");
+  if (!trained_file) return;
+  for (const GgufTensor& tensor : written.header().tensors())
+    if (by_name.at(tensor.name)->trained != nullptr)
+      check_decodes_to(tensor, written.bytes(tensor), by_name.at(tensor.name)->value());
 }
 
 void write_gguf(ExportSource& source, const ExportRequest& request) {
   make_directories(request.directory);
-  const std::string name = gguf_file_name(source, request.variant);
+  const std::string name =
+      request.file_name.empty() ? gguf_file_name(source, request.variant) : request.file_name;
   write_gguf_file(source, request.variant,
                   (std::filesystem::path(request.directory) / name).string(), *request.config);
 }

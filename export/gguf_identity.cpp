@@ -10,8 +10,8 @@
 #include "core/gguf_folder.h"
 #include "core/log.h"
 #include "export/gguf_metadata.h"
-#include "export/gguf_mix.h"
 #include "export/model_id.h"
+#include "models/gguf_mix.h"
 
 namespace isogrid {
 namespace {

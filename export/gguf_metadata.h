@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "core/gguf_writer.h"
-#include "export/gguf_mix.h"
 #include "models/decoder_config.h"
 #include "models/folder.h"
+#include "models/gguf_mix.h"
 
 namespace isogrid {
 

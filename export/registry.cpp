@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "export/gguf_mix.h"
+#include "models/gguf_mix.h"
 #include "quant/grids/codecs.h"
 
 namespace isogrid {
@@ -14,6 +14,30 @@ std::vector<std::string_view> gguf_variants() {
   for (const GgufMix& mix : gguf_mixes())
     if (grids::find_codecs(gguf_type(mix.base)) != nullptr) variants.push_back(mix.variant);
   return variants;
+}
+
+/// "4:g32" -> "4", and what was cut off: "g32".
+std::string cut_group(std::string& variant) {
+  const size_t colon = variant.rfind(':');
+  if (colon == std::string::npos) return "";
+  const std::string group = variant.substr(colon + 1);
+  variant.resize(colon);
+  return group.empty() ? "?" : group;
+}
+
+std::string group_name(int64_t size) { return size == -1 ? "rows" : concat("g", size); }
+
+int64_t size_of_group(const ExportFormat& format, const std::string& name) {
+  for (const int64_t size : format.group_sizes)
+    if (group_name(size) == name) return size;
+  return 0;
+}
+
+std::string group_names(const ExportFormat& format) {
+  std::string names;
+  for (const int64_t size : format.group_sizes)
+    names += concat(names.empty() ? ":" : ", :", group_name(size));
+  return names;
 }
 
 }  // namespace
@@ -28,6 +52,29 @@ std::span<const ExportFormat> export_formats() {
        {"nf4", "fp4", "int8"},
        "a folder of bitsandbytes, as transformers and vLLM load it",
        write_bnb},
+      {.name = "gptq",
+       .variants = {"4", "8", "3", "2"},
+       .summary = "GPTQ, for vLLM, SGLang, transformers and exllama",
+       .write = write_gptq,
+       .group_sizes = {32, 64, 128, -1},
+       .is_calibrated = true},
+      {.name = "awq",
+       .variants = {"4"},
+       .summary = "AWQ (gemm), for vLLM, SGLang and transformers",
+       .write = write_awq,
+       .group_sizes = {32, 64, 128},
+       .is_calibrated = true},
+      {.name = "ct",
+       .variants = {"int4"},
+       .summary = "compressed-tensors (pack-quantized), vLLM's own",
+       .write = write_compressed_tensors,
+       .group_sizes = {32, 64, 128},
+       .is_calibrated = true},
+      {.name = "torchao",
+       .variants = {"int8wo", "int4wo", "int8dq"},
+       .summary = "torchao, for transformers and vLLM",
+       .write = write_torchao,
+       .group_sizes = {32, 64, 128, 256}},
       {"gguf", gguf_variants(), "one file for llama.cpp and all that is built on it", write_gguf,
        gguf_file_name},
       {"gguf",
@@ -41,21 +88,27 @@ std::span<const ExportFormat> export_formats() {
 }
 
 std::string WantedExport::folder_name() const {
-  return concat(format->name, variant.empty() ? "" : "-", variant);
+  const std::string group = group_size == 0    ? ""
+                            : group_size == -1 ? "-rows"
+                                               : concat("-g", group_size);
+  return concat(format->name, variant.empty() ? "" : "-", variant, group);
 }
 
 WantedExport wanted_export(const std::string& text) {
   const size_t colon = text.find(':');
   const std::string name = text.substr(0, colon);
-  const std::string variant = colon == std::string::npos ? "" : text.substr(colon + 1);
+  std::string variant = colon == std::string::npos ? "" : text.substr(colon + 1);
+  const std::string group = cut_group(variant);
   std::string known;
   for (const ExportFormat& format : export_formats()) {
     for (const std::string_view each : format.variants)
       known += concat(known.empty() ? "" : ", ", format.name, each.empty() ? "" : ":", each);
+    if (!format.group_sizes.empty()) known += concat(" (", group_names(format), " behind it)");
     const auto& variants = format.variants;
     if (format.name == name &&
-        std::find(variants.begin(), variants.end(), variant) != variants.end())
-      return {&format, variant};
+        std::find(variants.begin(), variants.end(), variant) != variants.end() &&
+        (group.empty() || size_of_group(format, group) != 0))
+      return {&format, variant, group.empty() ? 0 : size_of_group(format, group)};
   }
   fail(ExitCode::configuration, "export_formats: ", text, ": supported are ", known);
 }

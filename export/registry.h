@@ -7,16 +7,21 @@
 #include "configs/export_config.h"
 #include "core/io_writer.h"
 #include "export/source.h"
+#include "quant/packed_model.h"
 
 namespace isogrid {
 
 /// One file or folder to write.
 struct ExportRequest {
-  std::string format;     // "hf"
-  std::string variant;    // "float16"; may be empty
-  std::string directory;  // where it goes
+  std::string format;          // "hf"
+  std::string variant;         // "float16"; may be empty
+  std::string directory;       // where it goes
+  std::string file_name = {};  // of a format that is one file; empty: the format's own name
   const ExportConfig* config = nullptr;
-  bool double_quantization = true;  // of bnb:nf4 and bnb:fp4: their scales in eight bits too
+  int64_t group_size = 0;               // of formats whose scales are shared in groups
+  bool names_group = false;             // the user asked for that size
+  const PackedModel* packed = nullptr;  // of formats that are calibrated
+  bool double_quantization = true;      // of bnb:nf4 and bnb:fp4: their scales in eight bits too
 };
 
 /// A format other programs load. One row of the table in registry.cpp.
@@ -27,6 +32,9 @@ struct ExportFormat {
   void (*write)(ExportSource& source, const ExportRequest& request);
   /// The name of its file, where it is one file in export_dir and not a folder of its own.
   std::string (*file_name)(const ExportSource& source, const std::string& variant) = nullptr;
+  /// Sizes of groups that may be asked for, as in ct:int4:g32; empty: it knows no groups.
+  std::vector<int64_t> group_sizes = {};
+  bool is_calibrated = false;  // its quantiser looks at data: ExportRequest::packed is needed
 };
 
 std::span<const ExportFormat> export_formats();
@@ -35,6 +43,7 @@ std::span<const ExportFormat> export_formats();
 struct WantedExport {
   const ExportFormat* format = nullptr;
   std::string variant;
+  int64_t group_size = 0;           // 0: not named
   std::string folder_name() const;  // "hf-float16"
 };
 WantedExport wanted_export(const std::string& text);
@@ -47,6 +56,16 @@ void write_gguf_file(ExportSource& source, const std::string& variant, const std
                      const ExportConfig& config = {}, IoCalls& io = IoCalls::system());
 /// The adapter alone as GGUF.
 void write_gguf_lora(ExportSource& source, const ExportRequest& request);
+void write_gptq(ExportSource& source, const ExportRequest& request);
+void write_awq(ExportSource& source, const ExportRequest& request);
+void write_compressed_tensors(ExportSource& source, const ExportRequest& request);
+void write_torchao(ExportSource& source, const ExportRequest& request);
+
+/// Can the container hold a linear of this shape? What it cannot stays dense.
+bool fits_gptq(int64_t outputs, int64_t inputs, int bits);
+bool fits_awq(int64_t outputs, int64_t inputs, int64_t group_size);
+bool fits_compressed_tensors(int64_t inputs, int64_t group_size);
+
 void write_bnb(ExportSource& source, const ExportRequest& request);
 void write_adapter(ExportSource& source, const ExportRequest& request);
 

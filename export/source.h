@@ -6,7 +6,9 @@
 #include "models/causal_lm.h"
 #include "models/folder.h"
 #include "models/peft.h"
+#include "models/trained_codes.h"
 #include "models/weight_index.h"
+#include "quant/registry.h"
 
 namespace isogrid {
 
@@ -17,10 +19,14 @@ struct ExportSource {
   std::shared_ptr<const WeightIndex> weights;
   CausalLm model;  // tensors in their stored types
   std::vector<PeftFolder> adapters;
-  std::vector<std::string> replaced;  // tensors an adapter folder holds in full
+  std::vector<std::string> replaced;          // tensors an adapter folder holds in full
+  std::shared_ptr<const TrainedCodes> codes;  // of a quantisation-aware training; null: none
 };
 
-ExportSource open_export_source(const std::string& path, std::vector<PeftFolder> adapters);
+/// `quantise`: the base is what these few bits decode to, as a QLoRA was trained on it; empty: the
+/// weights as they are stored. A folder that is quantised itself stays so.
+ExportSource open_export_source(const std::string& path, std::vector<PeftFolder> adapters,
+                                const Quantiser& quantise = {});
 
 /// The folder's config.json, true of what is exported.
 Json published_config(const ExportSource& source);
@@ -30,7 +36,8 @@ struct ExportTensor {
   std::string name;
   Role role = Role::weight;
   at::ScalarType stored = at::kFloat;
-  std::vector<int64_t> shape;
+  std::vector<int64_t> shape = {};
+  const TrainedWeight* trained = nullptr;  // its codes; then `value` is what they decode to
   /// The value; what an adapter changes is summed in float32 and comes as that.
   std::function<at::Tensor()> value = {};
   /// Where it lies as blocks of a GGUF file that nothing changes; null: it does not.

@@ -38,12 +38,13 @@ inline Lanes share_lanes(Lanes x, int64_t count) {
   return shares;
 }
 
+/// Of the row times `scale`, which is above zero.
 template <typename T>
-RowSums sum_row(const T* x, int64_t columns) {
+RowSums sum_row(const T* x, int64_t columns, float scale = 1.0f) {
   RowSums row;
   for (int64_t begin = 0; begin < columns; begin += kColumnsPerBlock) {
     const int64_t size = columns - begin < kColumnsPerBlock ? columns - begin : kColumnsPerBlock;
-    const float block = highest_of(x + begin, size);
+    const float block = highest_of(x + begin, size) * scale;
     if (block > row.highest) {
       row.shares *= row.highest == kLowest ? 0.0 : double{exp_lanes(splat(row.highest - block))[0]};
       row.highest = block;
@@ -52,7 +53,7 @@ RowSums sum_row(const T* x, int64_t columns) {
     const float base = row.highest == kLowest ? 0.0f : row.highest;
     Lanes shares{}, logits{};
     for_lanes(size, [&](int64_t c, int64_t n) {
-      const Lanes v = load(x + begin + c, n);
+      const Lanes v = load(x + begin + c, n) * scale;
       shares += share_lanes(v - base, n);
       logits += v;
     });
@@ -103,6 +104,43 @@ void differentiate_rows(const LabelledLogits& in, float* losses, const float* fa
   }
 }
 
+template <typename T>
+void log_sums_of_rows(const LogitRows& in, float scale, float* sums, int64_t first, int64_t last) {
+  for (int64_t row = first; row < last; ++row) {
+    const RowSums sum =
+        sum_row(static_cast<const T*>(in.logits) + row * in.columns, in.columns, scale);
+    sums[row] = sum.highest == kLowest
+                    ? kLowest
+                    : static_cast<float>(__builtin_log(sum.shares) + double{sum.highest});
+  }
+}
+
+/// The row of a softmax: exp(x scale - log_sum) factor.
+struct SoftRow {
+  float scale, log_sum, factor;
+  SoftRow(const ScaledSoftmax& softmax, int64_t row)
+      : scale(softmax.inverse_temperature),
+        log_sum(softmax.log_sums[row]),
+        factor(softmax.factors[row]) {}
+  Lanes of(Lanes x) const { return exp_lanes(x * scale - log_sum) * factor; }
+};
+
+template <typename T>
+void soften_rows(const LogitRows& in, const ScaledSoftmax& one, const ScaledSoftmax* other,
+                 int64_t first, int64_t last) {
+  for (int64_t row = first; row < last; ++row) {
+    T* x = static_cast<T*>(in.logits) + row * in.columns;
+    const SoftRow a(one, row), b(other == nullptr ? one : *other, row);
+    if (other == nullptr)
+      for_lanes(in.columns, [&](int64_t c, int64_t n) { store(x + c, a.of(load(x + c, n)), n); });
+    else
+      for_lanes(in.columns, [&](int64_t c, int64_t n) {
+        const Lanes v = load(x + c, n);
+        store(x + c, a.of(v) + b.of(v), n);
+      });
+  }
+}
+
 void losses(const LabelledLogits& in, float* to, int64_t first, int64_t last) {
   ISOGRID_BY_ANY_ELEMENT(in.element, losses_of_rows<T>(in, to, first, last))
 }
@@ -112,9 +150,20 @@ void differentiate(const LabelledLogits& in, float* to, const float* factors, in
   ISOGRID_BY_ANY_ELEMENT(in.element, differentiate_rows<T>(in, to, factors, first, last))
 }
 
+void log_sums(const LogitRows& in, float inverse_temperature, float* sums, int64_t first,
+              int64_t last) {
+  ISOGRID_BY_ANY_ELEMENT(in.element,
+                         log_sums_of_rows<T>(in, inverse_temperature, sums, first, last))
+}
+
+void softmaxes(const LogitRows& in, const ScaledSoftmax& one, const ScaledSoftmax* other,
+               int64_t first, int64_t last) {
+  ISOGRID_BY_ANY_ELEMENT(in.element, soften_rows<T>(in, one, other, first, last))
+}
+
 }  // namespace
 
 extern const CrossEntropyKernels cross_entropy_table;
-const CrossEntropyKernels cross_entropy_table = {losses, differentiate};
+const CrossEntropyKernels cross_entropy_table = {losses, differentiate, log_sums, softmaxes};
 
 }  // namespace isogrid::kernels::ISOGRID_ISA

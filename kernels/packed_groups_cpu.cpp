@@ -51,8 +51,9 @@ inline Lanes load_stream(const uint8_t* row, int64_t column, int64_t count) {
     // Eight codes of at most four bits fit one word.
     const auto low = static_cast<uint32_t>(stream);
     const auto high = static_cast<uint32_t>(stream >> (8 * bits));
-    const WordLanes words = {low,  low,  low,  low,  low,  low,  low,  low,
-                             high, high, high, high, high, high, high, high};
+    // Spread by arithmetic: a list of sixteen would be put together one by one.
+    const WordLanes upper = {0, 0, 0, 0, 0, 0, 0, 0, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u};
+    const WordLanes words = ((WordLanes{} + low) & ~upper) | ((WordLanes{} + high) & upper);
     const WordLanes places = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
     const WordLanes codes = (words >> (places * bits)) & ((1u << bits) - 1);
     return __builtin_convertvector(reinterpret_cast<IntLanes>(codes), Lanes);

@@ -17,14 +17,14 @@ bool drops(const Linear& linear, const TrainingNoise* noise) {
 /// Without dropout all adapters of a group read the same input: one product serves them together.
 bool shares_input(const std::vector<Linear>& linears, const TrainingNoise* noise) {
   for (const Linear& linear : linears)
-    if (linear.adapter && drops(linear, noise)) return false;
+    if (adds_adapter(linear) && drops(linear, noise)) return false;
   return true;
 }
 
 std::vector<size_t> adapted(const std::vector<Linear>& linears) {
   std::vector<size_t> indices;
   for (size_t i = 0; i < linears.size(); ++i)
-    if (linears[i].adapter) indices.push_back(i);
+    if (adds_adapter(linears[i])) indices.push_back(i);
   return indices;
 }
 
@@ -47,6 +47,20 @@ at::Tensor backward_through_b(const Adapter& adapter, const at::Tensor& inner,
 }
 
 }  // namespace
+
+bool adds_adapter(const Linear& linear) { return linear.adapter && !linear.rounds_sum; }
+
+std::optional<LowRank> rounded_change(const Linear& linear) {
+  if (!linear.adapter || !linear.rounds_sum) return std::nullopt;
+  return LowRank{linear.adapter->a.detach(), linear.adapter->b.detach(), linear.adapter->scale};
+}
+
+void rounded_adapter_backward(const Adapter& adapter, const at::Tensor& d_sum) {
+  const at::Tensor a = adapter.a.detach().to(d_sum.scalar_type());
+  const at::Tensor b = adapter.b.detach().to(d_sum.scalar_type());
+  add_if_trained(adapter.b, at::mm(d_sum, a.t()).mul_(adapter.scale));
+  add_if_trained(adapter.a, at::mm(b.t(), d_sum).mul_(adapter.scale));
+}
 
 AdapterInputs adapter_inputs(const std::vector<Linear>& linears, const at::Tensor& input,
                              const TrainingNoise* noise) {

@@ -2,9 +2,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "models/training_noise.h"
+#include "quant/weight_source.h"
 
 namespace isogrid {
 
@@ -28,6 +30,13 @@ struct Adapter {
 /// DoRA: the length of every row of W + scale * b a, in float32 and part of no gradient. To be
 /// called whenever a, b or W changed.
 void refresh_row_lengths(Linear& linear);
+
+/// Is the adapter's product added to the weight's? Else there is none, or it is rounded into it.
+bool adds_adapter(const Linear& linear);
+/// The change that is rounded together with the weight, where it is.
+std::optional<LowRank> rounded_change(const Linear& linear);
+/// Adds the gradients of a and b from that of the sum of weight and change, [out, in].
+void rounded_adapter_backward(const Adapter& adapter, const at::Tensor& d_sum);
 
 /// What the adapters of a group make of the input they share.
 struct AdapterInputs {

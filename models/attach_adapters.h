@@ -15,9 +15,9 @@ struct AdapterSpec {
   double dropout = 0;
   bool rank_stabilised = false;  // rsLoRA: alpha / sqrt(rank)
   bool dora = false;
-  std::vector<std::string> targets = {"all"};   // name endings; all: every linear of the blocks
-  std::map<std::string, int64_t> rank_pattern;  // name ending -> rank
-  std::map<std::string, double> alpha_pattern;
+  std::vector<std::string> targets = {"all"};  // name endings; all: every linear of the blocks
+  std::map<std::string, int64_t> rank_pattern = {};  // name ending -> rank
+  std::map<std::string, double> alpha_pattern = {};
 };
 
 double adapter_scale(double alpha, int64_t rank, bool rank_stabilised);

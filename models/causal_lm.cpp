@@ -271,7 +271,8 @@ bool is_frozen_base(WeightSource& weight) {
 int64_t parameter_count(CausalLm& model) {
   int64_t count = 0;
   model.visit([&](const TensorSlot& slot) {
-    if (!is_adapter(slot.role) && !is_quantised(slot.role)) count += slot.tensor->numel();
+    if (!is_adapter(slot.role) && !is_quantised(slot.role) && !slot.of_run)
+      count += slot.tensor->numel();
   });
   visit_matrices(model, [&](const std::string&, std::shared_ptr<WeightSource>& weight) {
     if (is_frozen_base(*weight)) count += weight->outputs() * weight->inputs();

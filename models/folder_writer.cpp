@@ -109,7 +109,8 @@ std::vector<std::vector<TensorEntry>> plan_shards(std::vector<TensorEntry> tenso
 
 std::vector<FileToWrite> plan_weight_files(std::vector<TensorEntry> tensors,
                                            const TensorProducer& produce, double max_gigabytes,
-                                           const std::string& stem) {
+                                           const std::string& stem,
+                                           const SafetensorsMetadata& metadata) {
   const auto max_bytes = static_cast<uint64_t>(std::clamp(max_gigabytes, 1e-9, 9e9) * 1e9);
   auto shards = plan_shards(std::move(tensors), max_bytes);
   const bool single = shards.size() == 1;
@@ -119,7 +120,7 @@ std::vector<FileToWrite> plan_weight_files(std::vector<TensorEntry> tensors,
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name =
         single ? stem + ".safetensors" : shard_name(stem, i + 1, shards.size());
-    SafetensorsLayout layout = plan_safetensors(std::move(shards[i]));
+    SafetensorsLayout layout = plan_safetensors(std::move(shards[i]), metadata);
     for (const TensorEntry& entry : layout.tensors) {
       total += entry.bytes();
       if (!file_of.emplace(entry.name, name).second)
@@ -139,11 +140,12 @@ std::vector<FileToWrite> plan_weight_files(std::vector<TensorEntry> tensors,
 std::vector<std::string> write_weights(const std::string& directory,
                                        std::vector<TensorEntry> tensors,
                                        const TensorProducer& produce, double max_gigabytes,
-                                       const std::string& stem, IoCalls& io) {
+                                       const std::string& stem, IoCalls& io,
+                                       const SafetensorsMetadata& metadata) {
   make_directories(directory, io);
   std::vector<std::string> written;
   for (const FileToWrite& file :
-       plan_weight_files(std::move(tensors), produce, max_gigabytes, stem)) {
+       plan_weight_files(std::move(tensors), produce, max_gigabytes, stem, metadata)) {
     write_file_durably(in_folder(directory, file.name), file.size, file.produce, io);
     written.push_back(file.name);
   }

@@ -20,9 +20,9 @@ std::vector<std::vector<TensorEntry>> plan_shards(std::vector<TensorEntry> tenso
                                                   uint64_t max_bytes);
 
 /// The files write_weights() makes, to be written together with others.
-std::vector<FileToWrite> plan_weight_files(std::vector<TensorEntry> tensors,
-                                           const TensorProducer& produce, double max_gigabytes,
-                                           const std::string& stem = "model");
+std::vector<FileToWrite> plan_weight_files(
+    std::vector<TensorEntry> tensors, const TensorProducer& produce, double max_gigabytes,
+    const std::string& stem = "model", const SafetensorsMetadata& metadata = {{"format", "pt"}});
 
 /// config.json with every key it came with, generation_config.json and the tokenizer's files bit
 /// for bit from `source`.
@@ -38,6 +38,7 @@ std::vector<std::string> write_weights(const std::string& directory,
                                        std::vector<TensorEntry> tensors,
                                        const TensorProducer& produce, double max_gigabytes,
                                        const std::string& stem = "model",
-                                       IoCalls& io = IoCalls::system());
+                                       IoCalls& io = IoCalls::system(),
+                                       const SafetensorsMetadata& metadata = {{"format", "pt"}});
 
 }  // namespace isogrid

@@ -63,6 +63,30 @@ at::Tensor apply_weight(const at::Tensor& x, const at::Tensor& weight, const at:
   return bias.defined() ? y.add_(bias) : y;
 }
 
+/// A group's input as each of its linears sees it. Neighbours mostly see the same.
+class RoundedInput {
+ public:
+  explicit RoundedInput(const at::Tensor& input) : input_(input) {}
+
+  const at::Tensor& of(const Linear& linear) {
+    if (linear.activations == ActivationRounding::none || !linear.weight->rounds()) return input_;
+    if (!last_.defined() || how_ != linear.activations)
+      last_ = rounded_activations(input_, linear.activations);
+    how_ = linear.activations;
+    return last_;
+  }
+
+ private:
+  const at::Tensor& input_;
+  at::Tensor last_;
+  ActivationRounding how_ = ActivationRounding::none;
+};
+
+/// Does a gradient of this linear's weight depend on its input?
+bool needs_input(const Linear& linear) {
+  return linear.weight->trains() || (linear.adapter && linear.rounds_sum);
+}
+
 /// A few rows against a weight in few bits: a stretch of it is expanded at a time and multiplied
 /// while it lies in the cache. The sums are those of a resident matrix, bit for bit.
 bool suits_stretches(const at::Tensor& x, const WeightSource& weight, const at::Tensor& onto) {
@@ -113,7 +137,19 @@ at::Tensor detached_bias(const Linear& linear) {
 }
 
 at::Tensor compute_weight(const Linear& linear, const at::Tensor& like) {
-  return whole_weight(*linear.weight, like.scalar_type(), like.device());
+  const auto change = rounded_change(linear);
+  if (!change) return whole_weight(*linear.weight, like.scalar_type(), like.device());
+  at::Tensor weight =
+      at::empty({linear.weight->outputs(), linear.weight->inputs()},
+                at::TensorOptions().dtype(like.scalar_type()).device(like.device()));
+  linear.weight->materialise(weight, 0, linear.weight->outputs(), &*change);
+  return weight;
+}
+
+/// x times the linear's weight; where adapter and weight are rounded together, times their sum.
+at::Tensor linear_product(const Linear& linear, const at::Tensor& x, const at::Tensor& onto) {
+  if (!rounded_change(linear)) return apply_source(x, *linear.weight, detached_bias(linear), onto);
+  return apply_weight(x, compute_weight(linear, x), detached_bias(linear), onto);
 }
 
 /// magnitude / length of every row.
@@ -147,6 +183,7 @@ variable_list project_forward(const Projection& projection, const at::Tensor& x,
   const at::Tensor input = run_prologue(projection, x, up);
   InputObserver::show(projection, input);
   const AdapterInputs adapted = adapter_inputs(projection.linears, input, noise);
+  RoundedInput rounded(input);
   variable_list outputs;
   outputs.reserve(projection.linears.size());
   for (size_t i = 0; i < projection.linears.size(); ++i) {
@@ -156,8 +193,8 @@ variable_list project_forward(const Projection& projection, const at::Tensor& x,
       outputs.push_back(dora_forward(linear, weight, input, adapted, i, onto));
       continue;
     }
-    at::Tensor y = apply_source(input, *linear.weight, detached_bias(linear), onto);
-    if (linear.adapter) y.addmm_(adapted.inner[i], linear.adapter->b.detach().t());
+    at::Tensor y = linear_product(linear, rounded.of(linear), onto);
+    if (adds_adapter(linear)) y.addmm_(adapted.inner[i], linear.adapter->b.detach().t());
     outputs.push_back(std::move(y));
   }
   return outputs;
@@ -167,9 +204,13 @@ at::Tensor column_sums(const at::Tensor& x) {
   return x.scalar_type() == at::kDouble ? x.sum(0) : x.sum(0, false, at::kFloat);
 }
 
-/// Adds the gradients of one linear's weight and bias.
+/// Adds the gradients of one linear's weight and bias, and of an adapter that is rounded with it.
 void accumulate_linear(const Linear& linear, const at::Tensor& input, const at::Tensor& dy) {
-  if (linear.weight->trains()) linear.weight->accumulate(at::mm(dy.t(), input));
+  if (const auto change = rounded_change(linear))
+    rounded_adapter_backward(*linear.adapter,
+                             linear.weight->through_rounding(at::mm(dy.t(), input), &*change));
+  else if (linear.weight->trains())
+    linear.weight->accumulate(at::mm(dy.t(), input));
   at::Tensor bias = linear.bias;
   if (bias.defined() && bias.requires_grad()) add_gradient(bias, column_sums(dy));
 }
@@ -190,6 +231,7 @@ at::Tensor group_backward(const Projection& projection, const at::Tensor& input,
                           const variable_list& d_outputs, const TrainingNoise* noise) {
   const AdapterInputs adapted = adapter_inputs(projection.linears, input, noise);
   variable_list d_products(projection.linears.size());
+  RoundedInput rounded(input);
   at::Tensor d_input;
   const auto flow_back = [&](const at::Tensor& d_product, const at::Tensor& weight) {
     if (d_input.defined())
@@ -201,7 +243,7 @@ at::Tensor group_backward(const Projection& projection, const at::Tensor& input,
     if (!d_outputs[i].defined()) continue;
     const Linear& linear = projection.linears[i];
     const at::Tensor dy = d_outputs[i].contiguous();
-    accumulate_linear(linear, input, dy);
+    accumulate_linear(linear, needs_input(linear) ? rounded.of(linear) : input, dy);
     const at::Tensor weight = compute_weight(linear, dy);
     d_products[i] = dy;
     if (linear.adapter && linear.adapter->magnitude.defined()) {
@@ -300,6 +342,10 @@ std::vector<at::Tensor> project_composition(const Projection& projection,
     outputs.push_back(linear_composition(projection.linears[i], weights[i], input));
   if (onto.defined()) outputs[0] = outputs[0] + onto;
   return outputs;
+}
+
+at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight) {
+  return apply_weight(x, weight, {}, {});
 }
 
 at::Tensor multiply(const at::Tensor& x, const WeightSource& weight) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "models/activation_rounding.h"
 #include "models/adapter.h"
 #include "models/prologue.h"
 #include "quant/weight_source.h"
@@ -16,6 +17,10 @@ struct Linear {
   std::shared_ptr<WeightSource> weight;
   at::Tensor bias = {};  // [out] or undefined
   std::optional<Adapter> adapter = {};
+  /// The source rounds what it serves: the sum of weight and adapter, not the weight alone.
+  bool rounds_sum = false;
+  /// How the engine it is trained for rounds what the weight is multiplied with, while it rounds.
+  ActivationRounding activations = ActivationRounding::none;
 };
 
 /// What is done to a projection's input first, inside it.
@@ -52,5 +57,7 @@ std::vector<at::Tensor> project_composition(const Projection& projection,
 
 /// x [rows, in] times a weight source: the head and the sampler use it on their own.
 at::Tensor multiply(const at::Tensor& x, const WeightSource& weight);
+/// The same with its whole_weight(), for many products with one.
+at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight);
 
 }  // namespace isogrid

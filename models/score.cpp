@@ -52,9 +52,10 @@ at::Tensor label_losses(const CausalLm& model, const at::Tensor& hidden, const a
   const at::NoGradGuard no_grad;
   const int64_t rows = hidden.size(0), chunk = head_rows_per_chunk(model.config.vocabulary);
   std::vector<at::Tensor> losses;
+  const at::Tensor head = whole_weight(*model.head, hidden.scalar_type(), hidden.device());
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t last = std::min(rows, first + chunk);
-    losses.push_back(cross_entropy(head_logits(model, hidden.slice(0, first, last)),
+    losses.push_back(cross_entropy(multiply(hidden.slice(0, first, last), head),
                                    labels.slice(0, first, last).to(model.device))
                          .to(at::kFloat));
   }

@@ -116,7 +116,7 @@ void check_fit(CausalLm& model, const WeightIndex& weights, const std::string& w
                std::set<std::string> known) {
   ProblemList problems;
   model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role) || quantised.count(slot.name) != 0) return;
+    if (is_adapter(slot.role) || slot.of_run || quantised.count(slot.name) != 0) return;
     known.insert(slot.name);
     const WeightLocation* location = weights.find(slot.name);
     if (location == nullptr)
@@ -152,7 +152,9 @@ void install_quantised(CausalLm& model, const WeightIndex& weights, const LoadOp
 /// Puts the blocks of a GGUF file in the places of the matrices.
 void install_blocks(CausalLm& model, const WeightIndex& weights) {
   visit_matrices(model, [&](const std::string& name, std::shared_ptr<WeightSource>& weight) {
-    if (auto blocks = stored_blocks(*weights.find(name + ".weight"))) weight = std::move(blocks);
+    const WeightLocation* location = weights.find(name + ".weight");
+    if (location == nullptr) return;
+    if (auto blocks = stored_blocks(*location)) weight = std::move(blocks);
   });
 }
 
@@ -170,7 +172,7 @@ void set_quantisation(LoadOptions& options, const QuantisationConfig& config,
   if (folder.files->gguf() && holds_blocks(WeightIndex(*folder.files->gguf()))) kept = "gguf";
   if (kept.empty()) {
     options.quantise = make_quantiser(config);
-  } else if (config.quantization_bit) {
+  } else if (config.quantization_bit && !kept.starts_with(config.quantization_method + ":")) {
     log_warning(concat("quantization_bit = ", *config.quantization_bit, ": ", folder.path,
                        " is quantised already (", kept, ") and is taken as it is"));
   }
@@ -187,10 +189,11 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
   install_quantised(model, weights, options, std::move(quantised));
   if (options.keep_blocks) install_blocks(model, weights);
   model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role) || is_quantised(slot.role)) return;
-    const WeightLocation& location = *weights.find(slot.name);
-    if (options.take && options.take(slot, stored_tensor(location))) return;
-    *slot.tensor = stored_tensor(location).to(options.device, model.compute);
+    if (is_adapter(slot.role) || is_quantised(slot.role) || slot.of_run) return;
+    const at::Tensor stored = stored_tensor(*weights.find(slot.name));
+    if (options.take && options.take(slot, stored)) return;
+    *slot.tensor =
+        slot.in_master ? stored.to(options.device) : stored.to(options.device, model.compute);
   });
 }
 

@@ -60,9 +60,6 @@ FakeQuantWeight::FakeQuantWeight(const std::string& name, at::Tensor latent,
                                  std::shared_ptr<const Grid> grid, const FakeQuantOptions& options)
     : grid_(std::move(grid)), options_(options), latent_(std::move(latent)) {
   check_options(name, *grid_, options_, inputs());
-  if (keeps_records())
-    kept_ =
-        at::zeros({outputs(), grid_->row_bytes(inputs())}, at::TensorOptions().dtype(at::kByte));
   if (learns())
     gain_ = at::ones({outputs(), grid_->scales(inputs())}, at::TensorOptions().dtype(at::kFloat));
 }
@@ -82,7 +79,13 @@ bool FakeQuantWeight::renews_records(const StepInfo& step) const {
 
 void FakeQuantWeight::begin_step(const StepInfo& step, const LowRank* delta) {
   active_ = step.step >= options_.start_step;
-  if (!active_ || !keeps_records() || !renews_records(step)) return;
+  changed_ = delta != nullptr;
+  if (!active_ || !keeps_records()) return;
+  if (!kept_.defined())
+    kept_ =
+        at::zeros({outputs(), grid_->row_bytes(inputs())}, at::TensorOptions().dtype(at::kByte));
+  if (!renews_records(step)) return;
+  settled_ = at::Tensor();
   const at::Tensor wide = wide_rows(latent_, 0, outputs(), delta);
   for_row_chunks(outputs(), inputs(), [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row)
@@ -152,7 +155,15 @@ void FakeQuantWeight::materialise(at::Tensor& out, int64_t first, int64_t last,
     out.copy_(wide);
 }
 
+bool FakeQuantWeight::is_settled() const { return active_ && !changed_ && !trains(); }
+
 at::Tensor FakeQuantWeight::resident(at::ScalarType compute) const {
+  if (is_settled()) {
+    if (settled_.defined() && settled_.scalar_type() == compute) return settled_;
+    settled_ = at::empty(latent_.sizes(), latent_.options().dtype(compute).requires_grad(false));
+    materialise(settled_, 0, outputs(), nullptr);
+    return settled_;
+  }
   return !active_ && latent_.scalar_type() == compute ? latent_.detach() : at::Tensor();
 }
 
@@ -266,6 +277,7 @@ void FakeQuantWeight::visit(const std::string& prefix, Role role, const TensorVi
 void FakeQuantWeight::to(at::Device device) {
   // Rounding is done on the host, where its bits are defined; only the latent weight moves.
   const bool trained = latent_.requires_grad();
+  settled_ = at::Tensor();
   latent_ = latent_.detach().to(device);
   latent_.requires_grad_(trained);
 }

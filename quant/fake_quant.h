@@ -32,14 +32,14 @@ class FakeQuantWeight final : public WeightSource {
                   const FakeQuantOptions& options);
 
   const Grid& grid() const { return *grid_; }
-  bool rounds() const { return active_; }
+  bool rounds() const override { return active_; }
   /// The rows' records, uint8 [out, row_bytes], as they are now.
   at::Tensor records(const LowRank* delta) const;
 
   /// Does the gradient of the rounded weight reach the latent one unchanged?
   bool passes_gradient() const { return !active_ || !(options_.clipped || learns()); }
   /// What of dL/dW [out, in] reaches the latent weight; the learned scales take their gradient.
-  at::Tensor through_rounding(const at::Tensor& d_weight, const LowRank* delta);
+  at::Tensor through_rounding(const at::Tensor& d_weight, const LowRank* delta) override;
 
   int64_t outputs() const override { return latent_.size(0); }
   int64_t inputs() const override { return latent_.size(1); }
@@ -57,6 +57,7 @@ class FakeQuantWeight final : public WeightSource {
  private:
   bool learns() const { return options_.scales == ScaleMode::learned; }
   bool keeps_records() const;
+  bool is_settled() const;
   bool renews_records(const StepInfo& step) const;
   void round_rows(const at::Tensor& wide, const at::Tensor& ids, at::Tensor& out) const;
   void write_record(const float* row, int64_t index, const at::Tensor& gains,
@@ -70,6 +71,9 @@ class FakeQuantWeight final : public WeightSource {
   at::Tensor latent_;  // [out, in]
   at::Tensor kept_;    // uint8 [out, row_bytes]: scales that are not derived at every use
   at::Tensor gain_;    // [out, scales of a row]
+  /// The rounded weight where nothing moves it any more, made at its first use.
+  mutable at::Tensor settled_;
+  bool changed_ = false;  // an adapter is rounded together with it
 };
 
 }  // namespace isogrid

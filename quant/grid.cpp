@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "core/error.h"
+#include "quant/gguf_grid.h"
+#include "quant/grids/codecs.h"
 #include "quant/integer_grid.h"
 
 namespace isogrid {
@@ -33,12 +35,22 @@ void Grid::write_scales(const float*, int64_t, std::byte*) const {
 }
 
 std::span<const GridRow> grid_rows() {
-  static const GridRow table[] = {
-      {"int4_g32", make_integer_grid},       {"int4_g64", make_integer_grid},
-      {"int4_g128", make_integer_grid},      {"universal_int4", make_integer_grid},
-      {"int8", make_integer_grid},           {"torchao:int4wo", make_integer_grid},
-      {"torchao:int8wo", make_integer_grid}, {"torchao:8da4w", make_integer_grid},
-  };
+  static const std::vector<std::string> blocks = [] {
+    std::vector<std::string> names;
+    for (const grids::CodecRow& row : grids::codec_rows())
+      names.push_back(gguf_grid_name(gguf_type(row.name)));
+    return names;
+  }();
+  static const std::vector<GridRow> table = [] {
+    std::vector<GridRow> rows = {
+        {"int4_g32", make_integer_grid},       {"int4_g64", make_integer_grid},
+        {"int4_g128", make_integer_grid},      {"universal_int4", make_integer_grid},
+        {"int8", make_integer_grid},           {"torchao:int4wo", make_integer_grid},
+        {"torchao:int8wo", make_integer_grid}, {"torchao:8da4w", make_integer_grid},
+    };
+    for (const std::string& name : blocks) rows.push_back({name, make_gguf_grid});
+    return rows;
+  }();
   return table;
 }
 

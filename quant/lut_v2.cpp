@@ -168,25 +168,35 @@ void LutV2Weight::accumulate_rows(const at::Tensor& ids, const at::Tensor& d_row
 void LutV2Weight::begin_step(const StepInfo& step, const LowRank*) {
   const bool due =
       options_.recode_steps > 0 && step.step > 0 && step.step % options_.recode_steps == 0;
-  if (!due || !parts_.latent.defined()) return;
+  if (due && parts_.latent.defined()) take_codes_of(parts_.latent, options_.hysteresis);
+}
+
+void LutV2Weight::take_codes_of(const at::Tensor& weight, double hysteresis) {
   const at::NoGradGuard no_grad;
   const LutFactors all = factors(at::kFloat);
   at::Tensor codes = unpack_codes(parts_.codes, all.bits, inputs());
+  const auto value = [&](const at::Tensor& c) {
+    return all.table.index_select(0, c.reshape({-1}).to(at::kInt)).view(c.sizes());
+  };
   for (int64_t first = 0; first < outputs(); first += kRowsAtOnce) {
     const int64_t last = std::min(outputs(), first + kRowsAtOnce);
     const at::Tensor scales = at::matmul(all.left.slice(0, first, last), all.right);
-    const at::Tensor weight = parts_.latent.detach().slice(0, first, last).to(at::kFloat);
+    const at::Tensor wanted = weight.detach().slice(0, first, last).to(at::kFloat);
     at::Tensor old_codes = codes.slice(0, first, last);
-    const at::Tensor new_codes = nearest_codes(weight, scales, all.table);
-    const auto value = [&](const at::Tensor& c) {
-      return all.table.index_select(0, c.reshape({-1}).to(at::kLong)).view(c.sizes());
-    };
-    const at::Tensor was = value(old_codes), is = value(new_codes), wanted = weight / scales;
-    const at::Tensor gain = (wanted - was).abs() - (wanted - is).abs();
-    const at::Tensor flips = gain.gt((was - is).abs() * options_.hysteresis);
-    old_codes.copy_(at::where(flips, new_codes, old_codes));
+    at::Tensor new_codes = nearest_codes(wanted, scales, all.table);
+    if (hysteresis > 0) {
+      const at::Tensor was = value(old_codes), is = value(new_codes), units = wanted / scales;
+      const at::Tensor gain = (units - was).abs() - (units - is).abs();
+      new_codes = at::where(gain.gt((was - is).abs() * hysteresis), new_codes, old_codes);
+    }
+    old_codes.copy_(new_codes);
   }
-  parts_.codes.copy_(pack_codes(codes, all.bits));
+  parts_.codes = pack_codes(codes, all.bits);
+}
+
+void LutV2Weight::snap_magnitudes() {
+  const at::NoGradGuard no_grad;
+  parts_.g.copy_(as_half(parts_.g.detach()));
 }
 
 void LutV2Weight::visit(const std::string& prefix, Role, const TensorVisitor& visitor) {

@@ -60,6 +60,13 @@ class LutV2Weight final : public WeightSource {
   void visit(const std::string& prefix, Role role, const TensorVisitor& visitor) override;
   void to(at::Device device) override;
 
+  /// Codes of the nearest values for `weight`. With a hysteresis of h a code changes only where the
+  /// new value is nearer by h times the distance of the two.
+  void take_codes_of(const at::Tensor& weight, double hysteresis = 0);
+
+  /// Magnitudes as float16 has them.
+  void snap_magnitudes();
+
   /// Puts the magnitudes into `a` as float16 has them, and `b` and the table likewise: what is
   /// served does not change where `half` was on. Codes stay.
   void bake();

@@ -12,5 +12,8 @@ std::shared_ptr<const QuantisedFolder> awq_folder(const Json& quantization,
                                                   const std::string& where);
 std::shared_ptr<const QuantisedFolder> compressed_tensors_folder(const Json& quantization,
                                                                  const std::string& where);
+/// torchao's int8 and intN weights, whose codes lie a byte each.
+std::shared_ptr<const QuantisedFolder> torchao_folder(const Json& quantization,
+                                                      const std::string& where);
 
 }  // namespace isogrid

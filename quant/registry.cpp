@@ -81,10 +81,9 @@ int64_t quantised_bytes(const QuantisationConfig& config, int64_t outputs, int64
 std::shared_ptr<const QuantisedFolder> quantised_folder(const Json& config,
                                                         const std::string& where) {
   static const Writer table[] = {
-      {"bitsandbytes", bnb_folder},
-      {"gptq", gptq_folder},
-      {"awq", awq_folder},
-      {"compressed-tensors", compressed_tensors_folder},
+      {"bitsandbytes", bnb_folder}, {"gptq", gptq_folder},
+      {"awq", awq_folder},          {"compressed-tensors", compressed_tensors_folder},
+      {"torchao", torchao_folder},
   };
   const auto found = config.find("quantization_config");
   if (found == config.end() || found->is_null()) return nullptr;

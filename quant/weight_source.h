@@ -30,6 +30,8 @@ constexpr bool is_adapter(Role role) {
 
 /// Part of a weight in few bits: frozen, and of no floating type or no type one computes in.
 constexpr bool is_quantised(Role role) { return role == Role::code || role == Role::scale; }
+/// Numbers that no gradient moves.
+constexpr bool is_fixed(Role role) { return role == Role::code || role == Role::scale; }
 
 /// One entry of the one list every layer keeps of its tensors. A tensor that is not loaded yet is
 /// on the meta device and says its shape. `trains` is set by whoever chooses what trains.
@@ -95,6 +97,13 @@ class WeightSource {
   /// To be called before each step, and once when a run is opened. `delta`: of an adapter that is
   /// rounded together with the weight.
   virtual void begin_step(const StepInfo&, const LowRank* /*delta*/) {}
+  /// Is what it serves now a rounding of something else that trains or has trained?
+  virtual bool rounds() const { return false; }
+  /// What of dL/dW reaches the weight, changed by `delta`, before it was rounded; what trains of
+  /// the rounding takes its gradient.
+  virtual at::Tensor through_rounding(const at::Tensor& d_weight, const LowRank* /*delta*/) {
+    return d_weight;
+  }
   virtual void visit(const std::string& prefix, Role role, const TensorVisitor& visitor) = 0;
   virtual void to(at::Device device) = 0;
 };

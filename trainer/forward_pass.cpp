@@ -27,6 +27,11 @@ Wanted wanted_of(const CausalLm& model, const Batch& batch) {
   return {rows.to(model.device), as_tensor(batch.labels).index_select(0, rows).to(model.device)};
 }
 
+at::Tensor labelled_hidden(const CausalLm& model, const Batch& batch, const Wanted& wanted) {
+  const TokenLayout layout = lay_out(model.config, batch.document_ends, {}, model.device);
+  return forward_hidden(model, as_tensor(batch.input_ids), layout).index_select(0, wanted.rows);
+}
+
 double sum_in_double(const at::Tensor& losses) {
   const at::Tensor host = losses.detach().to(at::kCPU, at::kDouble).contiguous();
   const double* values = host.const_data_ptr<double>();
@@ -48,7 +53,11 @@ ForwardPass::ForwardPass(const CausalLm& model, const Batch& batch, const PassSe
   const at::Tensor hidden =
       forward_hidden(model, as_tensor(batch.input_ids), layout_, {},
                      {.noise = &noise_, .recompute_blocks = settings.recompute_blocks});
-  losses_ = next_token_loss(hidden, *model.head, wanted.rows, wanted.labels,
+  losses_ =
+      settings.kd
+          ? distillation_loss(hidden, *model.head, batch, wanted.rows, wanted.labels, *settings.kd,
+                              factor)
+          : next_token_loss(hidden, *model.head, wanted.rows, wanted.labels,
                             {.label_smoothing = settings.label_smoothing, .known_factor = factor});
 }
 
@@ -58,12 +67,23 @@ void ForwardPass::backward() const {
   torch::autograd::backward({losses_}, {at::full_like(losses_.detach(), factor_)});
 }
 
+PassSettings pass_at(const PassSettings& settings, int64_t step, int64_t total) {
+  PassSettings now = settings;
+  if (settings.distillation) now.kd = settings_at(*settings.distillation, step, total);
+  return now;
+}
+
 double batch_loss_sum(const CausalLm& model, const Batch& batch) {
   const at::NoGradGuard no_grad;
-  const TokenLayout layout = lay_out(model.config, batch.document_ends, {}, model.device);
-  const at::Tensor hidden = forward_hidden(model, as_tensor(batch.input_ids), layout);
   const Wanted wanted = wanted_of(model, batch);
-  return sum_in_double(label_losses(model, hidden.index_select(0, wanted.rows), wanted.labels));
+  return sum_in_double(label_losses(model, labelled_hidden(model, batch, wanted), wanted.labels));
+}
+
+KdFigures batch_kd_figures(const CausalLm& model, const Batch& batch, const KdSettings& settings) {
+  const at::NoGradGuard no_grad;
+  const Wanted wanted = wanted_of(model, batch);
+  return kd_figures(model, labelled_hidden(model, batch, wanted), wanted.labels, *batch.teacher,
+                    settings);
 }
 
 }  // namespace isogrid

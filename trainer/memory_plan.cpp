@@ -85,6 +85,7 @@ MemoryPlan plan_memory(const RunSizes& s, bool recomputes) {
       {"gradients", s.trained * 4},
       {"optimizer", s.trained * s.optimizer_bytes},
       {"average", s.averages ? s.trained * 4 : 0},
+      {"rounding", s.rounding_bytes},
       {"activations", activations},
       {"workspace",
        std::max(logits_workspace(s),

@@ -24,6 +24,7 @@ struct RunSizes {
   int64_t largest_quantised = 0;  // of one weight: it is expanded whole
   int64_t compute_bytes = 4, master_bytes = 4, stored_bytes = 4;  // per number
   int64_t optimizer_bytes = 8;                                    // per trained number
+  int64_t rounding_bytes = 0;                                     // of training on a file's grid
   bool averages = false;
   bool trains_head = false;
   int64_t largest_batch = 0;  // tokens of the largest micro-batch

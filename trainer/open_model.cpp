@@ -9,7 +9,9 @@
 #include "configs/rules.h"
 #include "configs/values.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "models/hub_cache.h"
+#include "models/trained_codes.h"
 #include "models/weights.h"
 
 namespace isogrid {
@@ -85,10 +87,21 @@ OpenedModel open_model(const RunConfig& config) {
     fail(ExitCode::configuration, "adapter_name_or_path: came ", adapters.size(),
          " adapters, and model_name_or_path = ", path, " is quantised already (",
          options.stored_as->name(), "): it takes one adapter; merge them first");
+  const auto codes =
+      read_trained_codes(adapters.empty() ? opened.folder.path : adapters.back().path);
+  // An adapter whose codes are served is read with all its digits: they tell whose codes they are.
+  const at::ScalarType type = codes && codes->merged ? at::kFloat : opened.model.compute;
+  std::vector<std::string> replaced;
   for (size_t i = 0; i < adapters.size(); ++i) {
-    attach_peft_adapters(opened.model, adapters[i], opened.model.compute);
+    for (std::string& name : attach_peft_adapters(opened.model, adapters[i], type))
+      replaced.push_back(std::move(name));
     // The last one stays apart: merging would round the sum to the weights' type.
     if (i + 1 < adapters.size()) merge_adapters(opened.model);
+  }
+  if (codes) {
+    log_info(concat("weights as trained for ", codes->target, ": ", codes->path));
+    check_trained_codes(opened.model, *codes, open_weights(*opened.folder.files), replaced);
+    serve_trained_codes(opened.model, *codes);
   }
   return opened;
 }

@@ -11,6 +11,7 @@
 #include "models/peft.h"
 #include "models/random_init.h"
 #include "models/registry.h"
+#include "models/rounding.h"
 #include "models/weights.h"
 #include "trainer/open_model.h"
 #include "trainer/what_trains.h"
@@ -69,6 +70,7 @@ void prepare_lora(OpenedTraining& opened, const RunConfig& config, const Precisi
     add_fresh_adapters(opened, config, precision.master);
     in_full = train_in_full(model, config.finetuning.additional_target);
   }
+  round_to_target(model, config.qat);
   train_adapters(model);
   opened.publication.is_adapter = true;
   opened.publication.in_full = in_full;
@@ -81,6 +83,7 @@ void prepare_lora(OpenedTraining& opened, const RunConfig& config, const Precisi
 void load_trained_in_place(OpenedTraining& opened, const RunConfig& config,
                            const LoadOptions& options, const Precision& precision) {
   Training& training = opened.training;
+  round_to_target(training.model, config.qat);
   if (config.finetuning.finetuning_type == "full")
     train_all(training.model);
   else
@@ -98,11 +101,23 @@ void load_trained_in_place(OpenedTraining& opened, const RunConfig& config,
                opened.publication.base.path);
 }
 
+/// A weight that is rounded is read with all its digits, whatever the run computes in.
+void keep_as_stored(LoadOptions& options, TargetGrids grids) {
+  if (grids.empty()) return;
+  options.take = [grids = std::move(grids), device = options.device](const TensorSlot& slot,
+                                                                     const at::Tensor& stored) {
+    if (grids.count(slot.name) == 0) return false;
+    *slot.tensor = stored.to(device);
+    return true;
+  };
+}
+
 void initialise_in_place(OpenedTraining& opened, const RunConfig& config,
                          const Precision& precision) {
   Training& training = opened.training;
   initialise_randomly(training.model, static_cast<uint64_t>(config.run.seed), precision.master);
   training.model.compute = precision.compute;
+  round_to_target(training.model, config.qat);
   train_all(training.model);
   training.trainables = lay_out_trainables(
       training.model, {precision.compute, precision.master, training.model.device});
@@ -120,6 +135,7 @@ PassSettings pass_settings(const RunConfig& config) {
   pass.noise.neftune_alpha = config.training.neftune_noise_alpha.value_or(0.0);
   pass.label_smoothing = config.training.label_smoothing_factor;
   pass.recompute_blocks = config.training.gradient_checkpointing == "true";
+  if (config.kd.kd_cache) pass.distillation = distillation_of(config.kd);
   return pass;
 }
 
@@ -179,6 +195,7 @@ OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder)
   publication.base = folder;
   publication.base.config = training_model_config(config, folder);
   publication.base_name = required_model(config);
+  publication.qat = config.qat;
   publication.shard_gigabytes = static_cast<double>(config.exporting.export_size);
   const DecoderConfig shape =
       read_decoder_config(publication.base.config, folder.path + "/config.json");
@@ -199,6 +216,7 @@ OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder)
   if (from_scratch) {
     initialise_in_place(opened, config, precision);
   } else if (lora) {
+    keep_as_stored(options, target_grids(training.model, config.qat));
     load_weights(training.model, *publication.base_weights, options, folder.path);
     prepare_lora(opened, config, precision);
   } else {

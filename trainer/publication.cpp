@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -10,7 +11,9 @@
 #include "models/folder_writer.h"
 #include "models/peft.h"
 #include "models/stored_tensor.h"
+#include "models/trained_codes.h"
 #include "models/weights.h"
+#include "trainer/average.h"
 
 namespace isogrid {
 namespace {
@@ -67,6 +70,7 @@ std::vector<FileToWrite> model_files(Training& training, const Publication& publ
   std::map<std::string, at::Tensor> trained;
   std::vector<TensorEntry> entries;
   training.model.visit([&](const TensorSlot& slot) {
+    if (slot.of_run) return;
     const WeightLocation* stored = index == nullptr ? nullptr : index->find(slot.name);
     TensorEntry entry;
     entry.name = slot.name;
@@ -93,11 +97,32 @@ std::vector<FileToWrite> model_files(Training& training, const Publication& publ
   return files;
 }
 
+/// The codes of the published weights, where training rounded them.
+std::optional<FileToWrite> codes_file(Training& training, const Publication& publication) {
+  const auto index = publication.base_weights;
+  const PublishedValue published = [&](const TensorSlot& slot) {
+    const at::Tensor value = published_value(training, slot);
+    if (publication.is_adapter)
+      return training.trainables.find(slot.name) != nullptr ? value.to(at::kFloat) : value;
+    const WeightLocation* stored = index == nullptr ? nullptr : index->find(slot.name);
+    return value.to(stored != nullptr ? scalar_type(stored->entry->dtype) : training.model.compute);
+  };
+  auto file = trained_codes_file(training.model, publication.qat, published);
+  if (!file || !training.average.defined()) return file;
+  file->produce = [&training, produce = file->produce](OutputFile& to) {
+    const AveragedWeights averaged(training);
+    produce(to);
+  };
+  return file;
+}
+
 }  // namespace
 
 std::vector<FileToWrite> publication_files(Training& training, const Publication& publication) {
-  return publication.is_adapter ? adapter_files(training, publication)
-                                : model_files(training, publication);
+  std::vector<FileToWrite> files = publication.is_adapter ? adapter_files(training, publication)
+                                                          : model_files(training, publication);
+  if (auto codes = codes_file(training, publication)) files.push_back(std::move(*codes));
+  return files;
 }
 
 std::string published_name(const Publication& publication, const TrainedSlice& slice) {
@@ -106,7 +131,9 @@ std::string published_name(const Publication& publication, const TrainedSlice& s
 
 bool publishes_masters(const Training& training, const Publication& publication) {
   if (training.average.defined() || !publication.adapter_start.empty()) return false;
-  if (publication.is_adapter) return true;
+  if (publication.is_adapter)
+    return std::none_of(training.trainables.slices.begin(), training.trainables.slices.end(),
+                        [](const TrainedSlice& slice) { return slice.role == Role::factor; });
   for (const TrainedSlice& slice : training.trainables.slices) {
     const WeightLocation* stored =
         publication.base_weights == nullptr ? nullptr : publication.base_weights->find(slice.name);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "configs/qat_config.h"
 #include "core/io_writer.h"
 #include "core/tensor_file.h"
 #include "models/attach_adapters.h"
@@ -23,6 +24,7 @@ struct Publication {
   std::vector<std::string> in_full;        // tensors stored in full beside the adapters
   std::vector<NamedTensor> adapter_start;  // PiSSA: the adapters the run began with
   double shard_gigabytes = 5;
+  QatConfig qat;  // how it was rounded in training
 };
 
 /// The files of a model folder or an adapter folder, from the masters of what trains or their

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/phase.h"
+#include "models/rounding.h"
 #include "trainer/average.h"
 #include "trainer/evaluate.h"
 #include "trainer/guard.h"
@@ -139,6 +140,7 @@ RunEnd stop_run(Run& run) {
 void step_and_log(Run& run) {
   set_phase(concat("step ", run.progress.step + 1, " of ", run.plan.total_steps));
   const auto start = Clock::now();
+  begin_step(run.opened.training.model, {run.progress.step, run.plan.total_steps});
   const StepReport report = run_step(run.opened.training, *run.batches, run.progress.step);
   const double seconds = seconds_since(start);
   run.seconds += seconds;
@@ -190,25 +192,28 @@ bool evaluate_run(Run& run, EvalRecord& record) {
   set_phase("evaluation");
   const auto start = Clock::now();
   const AveragedWeights averaged(run.opened.training);
-  double sum = 0;
-  int64_t tokens = 0;
+  EvaluationMeans means;
+  const std::optional<Distillation>& distillation = run.opened.training.pass.distillation;
+  const auto kd = distillation ? std::optional(distillation->settings) : std::nullopt;
   run.display.clear();
   for (const EvalRows& rows : run.eval) {
     ProgressLine line(rows.name.empty() ? "Evaluating" : "Evaluating " + rows.name,
                       rows.rows->rows());
     const auto result = evaluate(
-        run.opened.training.model, rows.rows, run.config.training.per_device_eval_batch_size,
+        run.opened.training.model, rows.rows, run.config.training.per_device_eval_batch_size, kd,
         StopSignal::requested, [&](int64_t done, int64_t) { line.show(done); });
     if (!result) return false;
-    sum += result->loss * static_cast<double>(result->label_tokens);
-    tokens += result->label_tokens;
+    means.add(*result);
   }
+  const Evaluation mean = means.result();
   record.step = run.progress.step;
   record.total_steps = run.plan.total_steps;
   record.epoch = epochs_after(run.plan, run.progress.step);
-  record.loss = sum / static_cast<double>(std::max<int64_t>(1, tokens));
-  record.perplexity = std::exp(record.loss);
-  record.tokens = tokens;
+  record.loss = mean.divergence.value_or(mean.loss);
+  record.perplexity = std::exp(mean.loss);
+  if (mean.divergence) record.label_loss = mean.loss;
+  record.agreement = mean.agreement;
+  record.tokens = mean.label_tokens;
   record.eval_seconds = seconds_since(start);
   record.seconds = run.seconds;
   return true;

@@ -2,6 +2,7 @@
 
 #include "models/attach_adapters.h"
 #include "models/registry.h"
+#include "models/rounding.h"
 #include "models/weights.h"
 #include "trainer/memory_plan.h"
 #include "trainer/open_model.h"
@@ -78,6 +79,7 @@ RunSizes sizes_before_loading(const RunConfig& config, const ModelFolder& folder
   sizes.master_bytes = element_bytes(precision.master);
   sizes.stored_bytes = element_bytes(stored);
   sizes.optimizer_bytes = optimizer_bytes_per_number(config.optimizer);
+  sizes.rounding_bytes = rounding_bytes(model, config.qat, sizes.compute_bytes);
   sizes.averages = config.optimizer.ema_decay > 0;
   find_largest_batch(batches, plan, sizes);
   return sizes;

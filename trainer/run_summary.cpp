@@ -1,7 +1,6 @@
 #include "trainer/run_summary.h"
 
 #include <ATen/Parallel.h>
-#include <sys/resource.h>
 #include <torch/version.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "core/format.h"
 #include "core/hash.h"
 #include "core/json.h"
+#include "core/process_memory.h"
 #include "trainer/records/report.h"
 #include "trainer/records/results.h"
 #include "trainer/records/run_facts.h"
@@ -33,12 +33,6 @@ std::string type_text(at::ScalarType type) {
   if (type == at::kBFloat16) return "bfloat16";
   if (type == at::kHalf) return "float16";
   return type == at::kDouble ? "float64" : "float32";
-}
-
-int64_t peak_resident_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) << 10;
 }
 
 std::vector<TableRow> memory_rows(const MemoryPlan& memory) {

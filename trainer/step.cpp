@@ -23,11 +23,11 @@ StepReport run_step(Training& training, const BatchStream& batches, int64_t step
   report.label_tokens = batches.label_tokens(step);
   const double scale = training.loss_scale.on ? training.loss_scale.value : 1.0;
   const auto tokens = static_cast<double>(report.label_tokens);
+  const PassSettings settings = pass_at(training.pass, step, training.schedule.total);
 
   training.trainables.gradient.zero_();
   for (int64_t micro_batch = 0; micro_batch < batches.micro_batches(step); ++micro_batch) {
-    const ForwardPass pass(training.model, batches.at(step, micro_batch), training.pass,
-                           scale / tokens);
+    const ForwardPass pass(training.model, batches.at(step, micro_batch), settings, scale / tokens);
     report.loss += pass.loss_sum() / tokens;
     pass.backward();
   }

@@ -12,6 +12,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/tensor_file.h"
+#include "models/rounding.h"
 
 namespace isogrid {
 namespace {
@@ -70,7 +71,20 @@ const std::set<std::string, std::less<>>& free_keys() {
                                                        "do_train",
                                                        "model_name_or_path",
                                                        "dataset",
-                                                       "eval_dataset"};
+                                                       "eval_dataset",
+                                                       "kd_cache",
+                                                       "kd_teacher",
+                                                       "kd_top_k",
+                                                       "kd_negatives",
+                                                       "kd_temperatures",
+                                                       "kd_dtype",
+                                                       "kd_num_sequences",
+                                                       "kd_length",
+                                                       "kd_batch_size",
+                                                       "kd_shard_size",
+                                                       "kd_held_out",
+                                                       "kd_dataset_format",
+                                                       "kd_thinking"};
   return keys;
 }
 
@@ -116,6 +130,14 @@ Json provenance_json(const Provenance& provenance) {
           {"chat_template", provenance.chat_template}};
 }
 
+/// What moves although it does not train.
+void visit_changing(CausalLm& model, const TensorVisitor& visitor) {
+  model.visit([&](const TensorSlot& slot) {
+    if (slot.changes) visitor(slot);
+  });
+}
+std::string kept_name(const TensorSlot& slot) { return "kept." + slot.name; }
+
 /// Every tensor a resume needs beyond the published files, by name.
 std::vector<NamedTensor> state_tensors(Training& training, bool with_masters) {
   const Trainables& trainables = training.trainables;
@@ -128,6 +150,9 @@ std::vector<NamedTensor> state_tensors(Training& training, bool with_masters) {
   }
   visit_state(training.optimizer, trainables, [&](const std::string& name, at::Tensor& tensor) {
     tensors.push_back({name, tensor});
+  });
+  visit_changing(training.model, [&](const TensorSlot& slot) {
+    tensors.push_back({kept_name(slot), *slot.tensor});
   });
   return tensors;
 }
@@ -210,6 +235,13 @@ void plan_masters(StoredTensors& stored, Training& training, const Publication& 
                 trainables.view(trainables.master, slice));
 }
 
+/// The schedules of the weights as they stood when `step` steps were done, and what they keep.
+void plan_kept(StoredTensors& stored, Training& training, int64_t step) {
+  begin_step(training.model, {.step = step - 1});
+  visit_changing(training.model,
+                 [&](const TensorSlot& slot) { stored.plan(kept_name(slot), *slot.tensor); });
+}
+
 }  // namespace
 
 bool may_change_on_resume(const std::string& key) { return free_keys().count(key) > 0; }
@@ -273,6 +305,7 @@ Progress load_state(const std::string& path, Training& training, const Publicati
   stored.add_file(kStateTensors);
   add_published_files(stored, path);
   plan_masters(stored, training, publication);
+  plan_kept(stored, training, progress.step);
   const Trainables& trainables = training.trainables;
   if (training.average.defined())
     for (const TrainedSlice& slice : trainables.slices)
@@ -290,11 +323,14 @@ Progress load_state(const std::string& path, Training& training, const Publicati
   return progress;
 }
 
-void load_masters(const std::string& path, Training& training, const Publication& publication) {
+void load_masters(const std::string& path, int64_t step, Training& training,
+                  const Publication& publication) {
   StoredTensors stored(path);
-  if (!publishes_masters(training, publication)) stored.add_file(kStateTensors);
+  const bool has_state = std::filesystem::exists(std::filesystem::path(path) / kStateTensors);
+  if (has_state || !publishes_masters(training, publication)) stored.add_file(kStateTensors);
   add_published_files(stored, path);
   plan_masters(stored, training, publication);
+  plan_kept(stored, training, step);
   if (training.average.defined())
     for (const TrainedSlice& slice : training.trainables.slices)
       stored.plan("average." + slice.name, training.trainables.view(training.average, slice));

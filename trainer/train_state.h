@@ -39,7 +39,7 @@ struct Provenance {
 // A checkpoint is the published files and these two, written and read below:
 //   trainer_state.json          Progress, Provenance, the loss scale
 //   trainer_state.safetensors   masters where the published files do not hold them, moments, the
-//                               running average
+//                               running average, codes that a schedule keeps
 
 std::vector<FileToWrite> state_files(Training& training, const Publication& publication,
                                      const Progress& progress, const Provenance& provenance);
@@ -49,8 +49,9 @@ std::vector<FileToWrite> state_files(Training& training, const Publication& publ
 Progress load_state(const std::string& path, Training& training, const Publication& publication,
                     const Provenance& now);
 
-/// The masters alone, as when the best checkpoint becomes the result.
-void load_masters(const std::string& path, Training& training, const Publication& publication);
+/// The masters alone, as when the best checkpoint, that of `step`, becomes the result.
+void load_masters(const std::string& path, int64_t step, Training& training,
+                  const Publication& publication);
 
 /// Does this checkpoint belong to a run of these settings? Of `now` only the settings are looked
 /// at.

@@ -33,7 +33,7 @@ Trainables lay_out_trainables(CausalLm& model, const MasterPolicy& policy) {
   const at::NoGradGuard no_grad;
   Trainables trainables;
   int64_t size = 0;
-  std::vector<at::Tensor*> tensors;
+  std::vector<TensorSlot> trained;
   model.visit([&](const TensorSlot& slot) {
     if (!slot.tensor->requires_grad()) return;
     TrainedSlice slice{.name = slot.name, .role = slot.role, .shape = slot.tensor->sizes().vec()};
@@ -43,7 +43,7 @@ Trainables lay_out_trainables(CausalLm& model, const MasterPolicy& policy) {
     size += aligned(slice.count);
     trainables.elements += slice.count;
     trainables.slices.push_back(std::move(slice));
-    tensors.push_back(slot.tensor);
+    trained.push_back(slot);
   });
   const auto flat = [&](at::ScalarType type) {
     return at::zeros({size}, at::TensorOptions().dtype(type).device(policy.device));
@@ -51,12 +51,13 @@ Trainables lay_out_trainables(CausalLm& model, const MasterPolicy& policy) {
   trainables.master = flat(policy.master);
   trainables.working = policy.compute == policy.master ? trainables.master : flat(policy.compute);
   trainables.gradient = flat(policy.master == at::kDouble ? at::kDouble : at::kFloat);
-  for (size_t i = 0; i < tensors.size(); ++i) {
+  for (size_t i = 0; i < trained.size(); ++i) {
     const TrainedSlice& slice = trainables.slices[i];
-    const at::Tensor value = tensors[i]->detach();
-    *tensors[i] = trainables.view(trainables.working, slice);
-    tensors[i]->requires_grad_();
-    tensors[i]->mutable_grad() = trainables.view(trainables.gradient, slice);
+    at::Tensor& tensor = *trained[i].tensor;
+    const at::Tensor value = tensor.detach();
+    tensor = trainables.view(trained[i].in_master ? trainables.master : trainables.working, slice);
+    tensor.requires_grad_();
+    tensor.mutable_grad() = trainables.view(trainables.gradient, slice);
     if (!value.is_meta()) take_stored(trainables, slice.name, value);
   }
   return trainables;

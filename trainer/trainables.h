@@ -21,8 +21,8 @@ struct TrainedSlice {
 };
 
 /// Everything that trains, laid end to end in the order of the model's visit. The model's own
-/// tensors are views of `working`, and their .grad() views of `gradient`: one kernel updates all,
-/// one collective sums all. Gaps between slices stay zero.
+/// tensors are views of `working`, or of `master` where they ask for it, and their .grad() views of
+/// `gradient`: one kernel updates all, one collective sums all. Gaps between slices stay zero.
 struct Trainables {
   std::vector<TrainedSlice> slices;
   at::Tensor master;     // [n] float32 (the compute type itself in pure_bf16 and float64)

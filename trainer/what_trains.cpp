@@ -43,7 +43,9 @@ bool is_trained_layer(int64_t layer, int64_t layers, int64_t wanted) {
   return wanted >= 0 ? layer >= layers - wanted : layer < -wanted;
 }
 
-void set_trains(const TensorSlot& slot) { slot.tensor->requires_grad_(); }
+void set_trains(const TensorSlot& slot) {
+  if (!is_fixed(slot.role)) slot.tensor->requires_grad_();
+}
 
 }  // namespace
 
@@ -51,7 +53,8 @@ void train_all(CausalLm& model) { model.visit(set_trains); }
 
 void train_adapters(CausalLm& model) {
   model.visit([](const TensorSlot& slot) {
-    if (is_adapter(slot.role)) set_trains(slot);
+    const bool learned_scale = slot.of_run && slot.role == Role::factor;
+    if (is_adapter(slot.role) || learned_scale) set_trains(slot);
   });
 }
 

@@ -14,7 +14,7 @@ void train_all(CausalLm& model);
 /// in this model are refused (78) with those that do.
 void train_some_layers(CausalLm& model, const FinetuningConfig& config);
 
-/// Lets the adapters train.
+/// Lets the adapters train, and the scales that a base's rounding learns.
 void train_adapters(CausalLm& model);
 
 /// Lets the modules whose names end in one of these train in full and returns their tensors' names.

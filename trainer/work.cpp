@@ -14,8 +14,8 @@ WorkPerToken work_of(CausalLm& model) {
   visit_linears(model, [&](const std::string&, Linear& linear) {
     const double size = static_cast<double>(linear.weight->outputs()) *
                         static_cast<double>(linear.weight->inputs());
-    work.blocks += size * (linear.weight->trains() ? 6 : 4);
-    if (!linear.adapter) return;
+    work.blocks += size * (linear.weight->trains() || linear.rounds_sum ? 6 : 4);
+    if (!adds_adapter(linear)) return;
     work.blocks += 6.0 * static_cast<double>(linear.adapter->a.numel() + linear.adapter->b.numel());
   });
   const auto head =

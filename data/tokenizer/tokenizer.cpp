@@ -56,9 +56,11 @@ Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
     const FileBytes bytes(json, kTokenizerFileBytes);
     return from_json(bytes.bytes(), json.string());
   }
-  if (const auto files = open_model_directory(folder.string()); files->gguf()) {
-    const std::string text = files->read("tokenizer.json", kTokenizerFileBytes);
-    return from_json({text.data(), text.size()}, files->shown("tokenizer.json"));
+  if (std::filesystem::exists(folder)) {
+    if (const auto files = open_model_directory(folder.string()); files->gguf()) {
+      const std::string text = files->read("tokenizer.json", kTokenizerFileBytes);
+      return from_json({text.data(), text.size()}, files->shown("tokenizer.json"));
+    }
   }
   const std::filesystem::path pieces = folder / "tokenizer.model";
   if (std::filesystem::exists(pieces)) return Tokenizer(read_sentencepiece_folder(folder));

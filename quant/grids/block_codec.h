@@ -13,6 +13,9 @@ struct BlockCodec {
                  std::byte* blocks);
   /// `count` blocks -> their values.
   void (*decode)(const std::byte* blocks, int64_t count, float* values);
+  /// The nearest codes for `count` blocks of values under the scales the blocks already have. Null:
+  /// the type has no scales.
+  void (*recode)(const float* values, int64_t count, std::byte* blocks) = nullptr;
 };
 
 #define ISOGRID_DECLARE_CODECS(isa)                     \

@@ -169,22 +169,39 @@ void decode_nl(const std::byte* blocks, int64_t count, float* values) {
     decode_nibbles(blocks + 2, get_half(blocks), values);
 }
 
+/// The scale of each of the eight blocks of 32 in a block of 256.
+inline float xs_scale(const std::byte* block, int j) {
+  uint16_t high;
+  __builtin_memcpy(&high, block + 2, sizeof high);
+  const int low = std::to_integer<int>(block[4 + j / 2]) >> 4 * (j % 2) & 15;
+  return get_half(block) * static_cast<float>((low | (high >> 2 * j & 3) << 4) - 32);
+}
+
+template <int together>
+void recode(const float* values, int64_t count, std::byte* blocks) {
+  constexpr int64_t bytes = together == 8 ? kXsBytes : kNlBytes;
+  for (int64_t first = 0; first < count * together; first += kLanes) {
+    const int64_t n = count * together - first < kLanes ? count * together - first : kLanes;
+    std::byte* to = blocks + first / together * bytes;
+    Lanes x[kBlock], scale{};
+    load_blocks<kBlock>(values + first * kBlock, n, x);
+    for (int64_t lane = 0; lane < n; ++lane)
+      scale[lane] = together == 8 ? xs_scale(to + lane / 8 * kXsBytes, static_cast<int>(lane % 8))
+                                  : get_half(to + lane * kNlBytes);
+    store_nibbles(x, scale, n, to, together == 8 ? xs_place : nl_place);
+  }
+}
+
 void decode_xs(const std::byte* blocks, int64_t count, float* values) {
   for (int64_t i = 0; i < count; ++i, blocks += kXsBytes) {
-    const float d = get_half(blocks);
-    uint16_t high;
-    __builtin_memcpy(&high, blocks + 2, sizeof high);
-    for (int j = 0; j < kSuper / kBlock; ++j, values += kBlock) {
-      const int low = std::to_integer<int>(blocks[4 + j / 2]) >> 4 * (j % 2) & 15;
-      const int code = (low | (high >> 2 * j & 3) << 4) - 32;
-      decode_nibbles(blocks + 8 + 16 * j, d * static_cast<float>(code), values);
-    }
+    for (int j = 0; j < kSuper / kBlock; ++j, values += kBlock)
+      decode_nibbles(blocks + 8 + 16 * j, xs_scale(blocks, j), values);
   }
 }
 
 }  // namespace
 
-const BlockCodec iq4_nl = {encode<1, finish_nl>, decode_nl};
-const BlockCodec iq4_xs = {encode<8, finish_xs>, decode_xs};
+const BlockCodec iq4_nl = {encode<1, finish_nl>, decode_nl, recode<1>};
+const BlockCodec iq4_xs = {encode<8, finish_xs>, decode_xs, recode<8>};
 
 }  // namespace isogrid::grids::ISOGRID_ISA

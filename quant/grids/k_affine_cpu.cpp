@@ -246,6 +246,37 @@ void encode(const float* values, const float* importance, int64_t rows, int64_t 
 }
 
 template <typename Format>
+void recode(const float* values, int64_t count, std::byte* blocks) {
+  constexpr int n = Format::kSub, per_block = Group<Format>::kPerBlock;
+  constexpr int64_t together = kLanes / per_block;
+  for (int64_t i = 0; i < count; i += together) {
+    const int64_t now = count - i < together ? count - i : together;
+    std::byte* to = blocks + i * Format::kBytes;
+    Lanes x[n], scale{}, minimum{};
+    load_blocks<n>(values + i * kSuper, now * per_block, x);
+    for (int64_t block = 0; block < now; ++block) {
+      const std::byte* bytes = to + block * Format::kBytes;
+      const float d = get_half(bytes + Format::kHalves), m = get_half(bytes + Format::kHalves + 2);
+      for (int j = 0; j < per_block; ++j) {
+        scale[block * per_block + j] = d * static_cast<float>(Format::scale_of(bytes, j));
+        minimum[block * per_block + j] = m * static_cast<float>(Format::minimum_of(bytes, j));
+      }
+    }
+    const IntLanes empty = scale == 0.0f;
+    IntLanes code[n];
+    for (int k = 0; k < n; ++k) {
+      const IntLanes found =
+          nearest(within((x[k] + minimum) / scale, 0.0f, static_cast<float>(Format::kLevels)));
+      code[k] = empty ? IntLanes{} : found;
+    }
+    uint8_t codes[kLanes * n];
+    store_blocks<n>(code, now * per_block, codes);
+    for (int64_t block = 0; block < now; ++block)
+      Format::store_codes(codes + block * kSuper, to + block * Format::kBytes);
+  }
+}
+
+template <typename Format>
 void decode(const std::byte* blocks, int64_t count, float* values) {
   for (int64_t i = 0; i < count; ++i, blocks += Format::kBytes, values += kSuper)
     Format::decode(blocks, get_half(blocks + Format::kHalves),
@@ -254,8 +285,8 @@ void decode(const std::byte* blocks, int64_t count, float* values) {
 
 }  // namespace
 
-const BlockCodec q2_k = {encode<Q2K>, decode<Q2K>};
-const BlockCodec q4_k = {encode<Q45K<4>>, decode<Q45K<4>>};
-const BlockCodec q5_k = {encode<Q45K<5>>, decode<Q45K<5>>};
+const BlockCodec q2_k = {encode<Q2K>, decode<Q2K>, recode<Q2K>};
+const BlockCodec q4_k = {encode<Q45K<4>>, decode<Q45K<4>>, recode<Q45K<4>>};
+const BlockCodec q5_k = {encode<Q45K<5>>, decode<Q45K<5>>, recode<Q45K<5>>};
 
 }  // namespace isogrid::grids::ISOGRID_ISA

@@ -189,6 +189,26 @@ void encode(const float* values, const float* importance, int64_t rows, int64_t 
 }
 
 template <typename Format>
+void recode(const float* values, int64_t count, std::byte* blocks) {
+  constexpr float kLow = -Format::kLevels, kHigh = Format::kLevels - 1;
+  for (int64_t i = 0; i < count; ++i, blocks += Format::kBytes, values += kSuper) {
+    Lanes x[kSub], scale;
+    load_blocks<kSub>(values, kLanes, x);
+    const float d = get_half(blocks + Format::kHalf);
+    for (int j = 0; j < kLanes; ++j) scale[j] = d * static_cast<float>(Format::scale_of(blocks, j));
+    const IntLanes empty = scale == 0.0f;
+    IntLanes codes[kSub];
+    for (int k = 0; k < kSub; ++k) {
+      const IntLanes code = nearest(within(x[k] / scale, kLow, kHigh));
+      codes[k] = (empty ? IntLanes{} : code) + Format::kLevels;
+    }
+    uint8_t bytes[kSuper];
+    store_blocks<kSub>(codes, kLanes, bytes);
+    Format::store_codes(bytes, blocks);
+  }
+}
+
+template <typename Format>
 void decode(const std::byte* blocks, int64_t count, float* values) {
   for (int64_t i = 0; i < count; ++i, blocks += Format::kBytes) {
     const float d = get_half(blocks + Format::kHalf);
@@ -200,7 +220,7 @@ void decode(const std::byte* blocks, int64_t count, float* values) {
 
 }  // namespace
 
-const BlockCodec q3_k = {encode<Q3K, encode_q3>, decode<Q3K>};
-const BlockCodec q6_k = {encode<Q6K, encode_q6>, decode<Q6K>};
+const BlockCodec q3_k = {encode<Q3K, encode_q3>, decode<Q3K>, recode<Q3K>};
+const BlockCodec q6_k = {encode<Q6K, encode_q6>, decode<Q6K>, recode<Q6K>};
 
 }  // namespace isogrid::grids::ISOGRID_ISA

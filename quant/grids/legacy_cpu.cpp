@@ -42,11 +42,11 @@ inline void put_codes(std::byte* block, IntLanes front, IntLanes back) {
   }
 }
 
-/// Of zeros of both signs the first one is the smallest.
+/// Of zeros of both signs the engine keeps the first it meets.
 inline float first_zero(const float* x) {
-  int i = 0;
-  while (x[i] != 0) ++i;
-  return x[i];
+  for (int i = 0; i < kBlock; ++i)
+    if (x[i] == 0.0f) return x[i];
+  return 0.0f;
 }
 
 /// The scale follows from the extreme, or from both ends.
@@ -58,10 +58,11 @@ inline void encode_block(const float* x, std::byte* block) {
     Lanes low = splat(__FLT_MAX__), high = splat(-__FLT_MAX__);
     low = smallest_lane(smaller(back, smaller(front, low)));
     high = largest_lane(larger(back, larger(front, high)));
+    if (low[0] == 0.0f) low = splat(first_zero(x));
     const float range = high[0] == low[0] ? 0.0f : high[0] - low[0];  // never -0
     const float d = range / static_cast<float>(L::kLevels - 1);
     put_half(block, d);
-    put_half(block + 2, low[0] == 0 ? first_zero(x) : low[0]);
+    put_half(block + 2, low[0]);
     const float id = inverse(d);
     front = (front - low) * id + 0.5f;
     back = (back - low) * id + 0.5f;
@@ -153,6 +154,20 @@ void decode(const std::byte* blocks, int64_t count, float* values) {
   }
 }
 
+template <int bits, bool with_minimum>
+void recode(const float* values, int64_t count, std::byte* blocks) {
+  using L = Layout<bits, with_minimum>;
+  constexpr float kMost = L::kLevels - 1, kMiddle = with_minimum ? 0.0f : L::kLevels / 2;
+  for (int64_t i = 0; i < count; ++i, blocks += L::kBytes, values += kBlock) {
+    const float id = inverse(get_half(blocks));
+    const float low = with_minimum ? get_half(blocks + 2) : 0.0f;
+    const auto code = [&](Lanes x) {
+      return truncated(within((x - low) * id + (kMiddle + 0.5f), 0.0f, kMost));
+    };
+    put_codes<bits, with_minimum>(blocks, code(load(values)), code(load(values + kLanes)));
+  }
+}
+
 constexpr int kEightBytes = 2 + kBlock;
 
 void encode_eight(const float* values, const float*, int64_t rows, int64_t columns,
@@ -164,6 +179,15 @@ void encode_eight(const float* values, const float*, int64_t rows, int64_t colum
     put_half(block, d);
     store_bytes(block + 2, rounded_away(load(x) * id));
     store_bytes(block + 2 + kLanes, rounded_away(load(x + kLanes) * id));
+  }
+}
+
+void recode_eight(const float* values, int64_t count, std::byte* blocks) {
+  for (int64_t i = 0; i < count; ++i, blocks += kEightBytes, values += kBlock) {
+    const float id = inverse(get_half(blocks));
+    for (int64_t part = 0; part < kBlock; part += kLanes)
+      store_bytes(blocks + 2 + part,
+                  rounded_away(within(load(values + part) * id, -127.0f, 127.0f)));
   }
 }
 
@@ -179,10 +203,10 @@ void decode_eight(const std::byte* blocks, int64_t count, float* values) {
 
 }  // namespace
 
-const BlockCodec q4_0 = {encode<4, false>, decode<4, false>};
-const BlockCodec q4_1 = {encode<4, true>, decode<4, true>};
-const BlockCodec q5_0 = {encode<5, false>, decode<5, false>};
-const BlockCodec q5_1 = {encode<5, true>, decode<5, true>};
-const BlockCodec q8_0 = {encode_eight, decode_eight};
+const BlockCodec q4_0 = {encode<4, false>, decode<4, false>, recode<4, false>};
+const BlockCodec q4_1 = {encode<4, true>, decode<4, true>, recode<4, true>};
+const BlockCodec q5_0 = {encode<5, false>, decode<5, false>, recode<5, false>};
+const BlockCodec q5_1 = {encode<5, true>, decode<5, true>, recode<5, true>};
+const BlockCodec q8_0 = {encode_eight, decode_eight, recode_eight};
 
 }  // namespace isogrid::grids::ISOGRID_ISA

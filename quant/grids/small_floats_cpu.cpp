@@ -44,6 +44,14 @@ inline float half_power(uint8_t exponent) {
   return __builtin_bit_cast(float, bits);
 }
 
+void recode_mx(const float* values, int64_t count, std::byte* blocks) {
+  for (int64_t i = 0; i < count; ++i, blocks += kMxBytes, values += kMxBlock) {
+    const float scale = half_power(std::to_integer<uint8_t>(blocks[0]));
+    store_bytes(blocks + 1, nearest_value(load(values), scale) |
+                                nearest_value(load(values + kLanes), scale) << 4);
+  }
+}
+
 void encode_mx(const float* values, const float*, int64_t rows, int64_t columns,
                std::byte* blocks) {
   for (int64_t i = 0; i < rows * columns / kMxBlock; ++i) {
@@ -54,9 +62,7 @@ void encode_mx(const float* values, const float*, int64_t rows, int64_t columns,
     const float exponent = most > 0.0f ? ::floorf(::log2f(most)) - 2 + 127 : 0.0f;
     const auto stored = static_cast<uint8_t>(static_cast<int32_t>(exponent));
     block[0] = static_cast<std::byte>(stored);
-    const float scale = half_power(stored);
-    store_bytes(block + 1, nearest_value(load(x), scale) | nearest_value(load(x + kLanes), scale)
-                                                               << 4);
+    recode_mx(x, 1, block);
   }
 }
 
@@ -96,18 +102,25 @@ inline float half_e4m3(uint8_t x) {
   return (1.0f + static_cast<float>(fraction) / 8.0f) * __builtin_bit_cast(float, power);
 }
 
+void recode_nv(const float* values, int64_t count, std::byte* blocks) {
+  for (int64_t i = 0; i < count; ++i, blocks += kNvBytes)
+    for (int sub = 0; sub < 4; ++sub, values += kNvSub) {
+      const float scale = half_e4m3(std::to_integer<uint8_t>(blocks[sub]));
+      const IntLanes codes = nearest_value(load(values), scale);
+      const IntLanes both = codes | turned8(codes) << 4;
+      for (int j = 0; j < 8; ++j) blocks[4 + 8 * sub + j] = static_cast<std::byte>(both[j]);
+    }
+}
+
 void encode_nv(const float* values, const float*, int64_t rows, int64_t columns,
                std::byte* blocks) {
   for (int64_t i = 0; i < rows * columns / kNvBlock; ++i) {
     std::byte* block = blocks + i * kNvBytes;
     for (int sub = 0; sub < 4; ++sub) {
       const float* x = values + i * kNvBlock + sub * kNvSub;
-      const uint8_t scale = to_e4m3(largest_magnitude(x, 1) / 6.0f);
-      block[sub] = static_cast<std::byte>(scale);
-      const IntLanes codes = nearest_value(load(x), half_e4m3(scale));
-      const IntLanes both = codes | turned8(codes) << 4;
-      for (int j = 0; j < 8; ++j) block[4 + 8 * sub + j] = static_cast<std::byte>(both[j]);
+      block[sub] = static_cast<std::byte>(to_e4m3(largest_magnitude(x, 1) / 6.0f));
     }
+    recode_nv(values + i * kNvBlock, 1, block);
   }
 }
 
@@ -127,7 +140,7 @@ void decode_nv(const std::byte* blocks, int64_t count, float* values) {
 
 }  // namespace
 
-const BlockCodec mxfp4 = {encode_mx, decode_mx};
-const BlockCodec nvfp4 = {encode_nv, decode_nv};
+const BlockCodec mxfp4 = {encode_mx, decode_mx, recode_mx};
+const BlockCodec nvfp4 = {encode_nv, decode_nv, recode_nv};
 
 }  // namespace isogrid::grids::ISOGRID_ISA

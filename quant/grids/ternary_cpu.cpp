@@ -17,7 +17,7 @@ constexpr int kOneBlock = 128, kTwoBlock = 64, kSmallBytes = 18;
 inline void ternary_codes(const float* x, float d, int count, uint8_t* codes) {
   const float id = inverse(d);
   for (int i = 0; i < count; i += kLanes) {
-    const IntLanes code = rounded_away(load(x + i) * id) + 1;
+    const IntLanes code = rounded_away(within(load(x + i) * id, -1.0f, 1.0f)) + 1;
     store_bytes(reinterpret_cast<std::byte*>(codes + i), code);
   }
 }
@@ -38,20 +38,29 @@ inline uint8_t packed_trits(const uint8_t* codes, const TritStretch& stretch) {
   return static_cast<uint8_t>((number * 256 + 242) / 243);
 }
 
+inline void put_tq1(const float* x, float d, std::byte* block) {
+  uint8_t codes[kSuper];
+  ternary_codes(x, d, kSuper, codes);
+  for (const TritStretch& stretch : kStretches)
+    for (int m = 0; m < stretch.bytes; ++m)
+      block[stretch.first_byte + m] =
+          static_cast<std::byte>(packed_trits(codes + stretch.first_value + m, stretch));
+}
+
 void encode_tq1(const float* values, const float*, int64_t rows, int64_t columns,
                 std::byte* blocks) {
   for (int64_t i = 0; i < rows * columns / kSuper; ++i) {
     const float* x = values + i * kSuper;
     std::byte* block = blocks + i * kTq1Bytes;
     const float d = largest_magnitude(x, kSuper / kLanes);
-    uint8_t codes[kSuper];
-    ternary_codes(x, d, kSuper, codes);
-    for (const TritStretch& stretch : kStretches)
-      for (int m = 0; m < stretch.bytes; ++m)
-        block[stretch.first_byte + m] =
-            static_cast<std::byte>(packed_trits(codes + stretch.first_value + m, stretch));
+    put_tq1(x, d, block);
     put_half(block + 52, d);
   }
+}
+
+void recode_tq1(const float* values, int64_t count, std::byte* blocks) {
+  for (int64_t i = 0; i < count; ++i, blocks += kTq1Bytes, values += kSuper)
+    put_tq1(values, get_half(blocks + 52), blocks);
 }
 
 void decode_tq1(const std::byte* blocks, int64_t count, float* values) {
@@ -71,22 +80,31 @@ void decode_tq1(const std::byte* blocks, int64_t count, float* values) {
 
 // ---- TQ2_0: two bits, four values 32 apart in a byte
 
+inline void put_tq2(const float* x, float d, std::byte* block) {
+  uint8_t codes[kSuper];
+  ternary_codes(x, d, kSuper, codes);
+  for (int half = 0; half < 2; ++half)
+    for (int m = 0; m < 32; ++m) {
+      const uint8_t* code = codes + 128 * half + m;
+      block[32 * half + m] = static_cast<std::byte>((code[0] & 3) | (code[32] & 3) << 2 |
+                                                    (code[64] & 3) << 4 | (code[96] & 3) << 6);
+    }
+}
+
 void encode_tq2(const float* values, const float*, int64_t rows, int64_t columns,
                 std::byte* blocks) {
   for (int64_t i = 0; i < rows * columns / kSuper; ++i) {
     const float* x = values + i * kSuper;
     std::byte* block = blocks + i * kTq2Bytes;
     const float d = largest_magnitude(x, kSuper / kLanes);
-    uint8_t codes[kSuper];
-    ternary_codes(x, d, kSuper, codes);
-    for (int half = 0; half < 2; ++half)
-      for (int m = 0; m < 32; ++m) {
-        const uint8_t* code = codes + 128 * half + m;
-        block[32 * half + m] = static_cast<std::byte>((code[0] & 3) | (code[32] & 3) << 2 |
-                                                      (code[64] & 3) << 4 | (code[96] & 3) << 6);
-      }
+    put_tq2(x, d, block);
     put_half(block + 64, d);
   }
+}
+
+void recode_tq2(const float* values, int64_t count, std::byte* blocks) {
+  for (int64_t i = 0; i < count; ++i, blocks += kTq2Bytes, values += kSuper)
+    put_tq2(values, get_half(blocks + 64), blocks);
 }
 
 void decode_tq2(const std::byte* blocks, int64_t count, float* values) {
@@ -103,6 +121,14 @@ void decode_tq2(const std::byte* blocks, int64_t count, float* values) {
 
 // ---- Q1_0: a sign, and the mean magnitude
 
+inline void put_signs(const float* x, float sign, std::byte* block) {
+  for (int j = 0; j < kOneBlock; j += 8) {
+    int bits = 0;
+    for (int bit = 0; bit < 8; ++bit) bits |= (x[j + bit] * sign >= 0.0f ? 1 : 0) << bit;
+    block[2 + j / 8] = static_cast<std::byte>(bits);
+  }
+}
+
 void encode_one(const float* values, const float*, int64_t rows, int64_t columns,
                 std::byte* blocks) {
   for (int64_t i = 0; i < rows * columns / kOneBlock; ++i) {
@@ -111,12 +137,13 @@ void encode_one(const float* values, const float*, int64_t rows, int64_t columns
     float sum = 0.0f;
     for (int j = 0; j < kOneBlock; ++j) sum += __builtin_fabsf(x[j]);
     put_half(block, sum / static_cast<float>(kOneBlock));
-    for (int j = 0; j < kOneBlock; j += 8) {
-      int bits = 0;
-      for (int bit = 0; bit < 8; ++bit) bits |= (x[j + bit] >= 0.0f ? 1 : 0) << bit;
-      block[2 + j / 8] = static_cast<std::byte>(bits);
-    }
+    put_signs(x, 1.0f, block);
   }
+}
+
+void recode_one(const float* values, int64_t count, std::byte* blocks) {
+  for (int64_t i = 0; i < count; ++i, blocks += kSmallBytes, values += kOneBlock)
+    put_signs(values, get_half(blocks) < 0.0f ? -1.0f : 1.0f, blocks);
 }
 
 void decode_one(const std::byte* blocks, int64_t count, float* values) {
@@ -129,6 +156,17 @@ void decode_one(const std::byte* blocks, int64_t count, float* values) {
 
 // ---- Q2_0: -1, 0, 1 and 2 times the scale
 
+inline void put_two(const float* x, float d, std::byte* block) {
+  const float id = inverse(d);
+  uint8_t codes[kTwoBlock];
+  for (int j = 0; j < kTwoBlock; j += kLanes)
+    store_bytes(reinterpret_cast<std::byte*>(codes + j),
+                rounded_away(within(load(x + j) * id, -1.0f, 2.0f)) + 1);
+  for (int j = 0; j < kTwoBlock; j += 4)
+    block[2 + j / 4] = static_cast<std::byte>(codes[j] | codes[j + 1] << 2 | codes[j + 2] << 4 |
+                                              codes[j + 3] << 6);
+}
+
 void encode_two(const float* values, const float*, int64_t rows, int64_t columns,
                 std::byte* blocks) {
   for (int64_t i = 0; i < rows * columns / kTwoBlock; ++i) {
@@ -136,15 +174,13 @@ void encode_two(const float* values, const float*, int64_t rows, int64_t columns
     std::byte* block = blocks + i * kSmallBytes;
     const float d = largest_magnitude(x, kTwoBlock / kLanes);
     put_half(block, d);
-    const float id = inverse(d);
-    uint8_t codes[kTwoBlock];
-    for (int j = 0; j < kTwoBlock; j += kLanes)
-      store_bytes(reinterpret_cast<std::byte*>(codes + j),
-                  clamped(rounded_away(load(x + j) * id) + 1, 0, 3));
-    for (int j = 0; j < kTwoBlock; j += 4)
-      block[2 + j / 4] = static_cast<std::byte>(codes[j] | codes[j + 1] << 2 | codes[j + 2] << 4 |
-                                                codes[j + 3] << 6);
+    put_two(x, d, block);
   }
+}
+
+void recode_two(const float* values, int64_t count, std::byte* blocks) {
+  for (int64_t i = 0; i < count; ++i, blocks += kSmallBytes, values += kTwoBlock)
+    put_two(values, get_half(blocks), blocks);
 }
 
 void decode_two(const std::byte* blocks, int64_t count, float* values) {
@@ -158,9 +194,9 @@ void decode_two(const std::byte* blocks, int64_t count, float* values) {
 
 }  // namespace
 
-const BlockCodec tq1_0 = {encode_tq1, decode_tq1};
-const BlockCodec tq2_0 = {encode_tq2, decode_tq2};
-const BlockCodec q1_0 = {encode_one, decode_one};
-const BlockCodec q2_0 = {encode_two, decode_two};
+const BlockCodec tq1_0 = {encode_tq1, decode_tq1, recode_tq1};
+const BlockCodec tq2_0 = {encode_tq2, decode_tq2, recode_tq2};
+const BlockCodec q1_0 = {encode_one, decode_one, recode_one};
+const BlockCodec q2_0 = {encode_two, decode_two, recode_two};
 
 }  // namespace isogrid::grids::ISOGRID_ISA

@@ -13,7 +13,7 @@
 namespace isogrid {
 namespace {
 
-CausalLm small_model() {
+CausalLm imatrix_model() {
   return load_model(open_model_folder(ISOGRID_SOURCE_DIR "/tests/golden/llama"),
                     {.compute = at::kFloat});
 }
@@ -39,7 +39,7 @@ at::Tensor first_inputs(const CausalLm& model, std::vector<int64_t> ids) {
 }
 
 TEST(Imatrix, SumsTheSquaresOfWhatEachLinearIsGiven) {
-  CausalLm model = small_model();
+  CausalLm model = imatrix_model();
   const std::vector<int32_t> ids = some_ids(19);
   const ImportanceMatrix matrix = compute_imatrix(model, ids, pieces_of(8), {});
   EXPECT_EQ(matrix.chunks, 2u);  // three tokens are left out
@@ -54,7 +54,7 @@ TEST(Imatrix, SumsTheSquaresOfWhatEachLinearIsGiven) {
 }
 
 TEST(Imatrix, APieceBeginsWithTheMarkOfABeginning) {
-  CausalLm model = small_model();
+  CausalLm model = imatrix_model();
   const std::vector<int32_t> ids = some_ids(16);
   const ImportanceMatrix matrix = compute_imatrix(model, ids, pieces_of(8, 1), {});
   std::vector<int64_t> marked(ids.begin(), ids.end());
@@ -65,7 +65,7 @@ TEST(Imatrix, APieceBeginsWithTheMarkOfABeginning) {
 }
 
 TEST(Imatrix, ATextShorterThanAPieceIsOne) {
-  CausalLm model = small_model();
+  CausalLm model = imatrix_model();
   const ImportanceMatrix matrix = compute_imatrix(model, some_ids(5), {}, {});
   EXPECT_EQ(matrix.chunks, 1u);
   EXPECT_EQ(matrix.weights.at("blk.0.ffn_down.weight").tokens, 5.0f);
@@ -73,7 +73,7 @@ TEST(Imatrix, ATextShorterThanAPieceIsOne) {
 }
 
 TEST(Imatrix, NothingIsObservedAfterwards) {
-  CausalLm model = small_model();
+  CausalLm model = imatrix_model();
   compute_imatrix(model, some_ids(8), {}, {});
   int seen = 0;
   const InputObserver observer([&](const Projection&, const at::Tensor&) { ++seen; });

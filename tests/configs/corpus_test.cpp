@@ -62,7 +62,7 @@ const Example examples[] = {
     {"lora_sft_deepspeed", {"deepspeed"}},
     {"lora_sft_ray", {"ray_num_workers"}},
     {"loraplus_sft", {}},
-    {"merge_gptq", {"export_quantization_bit", "export_quantization_dataset"}},
+    {"merge_gptq", {}},
     {"merge_lora", {}},
     {"oft_sft", {"finetuning_type", "oft_block_size", "oft_target"}},
     {"pissa_sft", {}},

@@ -139,6 +139,51 @@ TEST_P(CrossEntropyTest, WhatIsNotFiniteShows) {
   EXPECT_FALSE(std::isfinite(loss));
 }
 
+TEST_P(CrossEntropyTest, SoftmaxesAddUpAtTwoTemperaturesWithColumnsTakenOut) {
+  const auto& kernels = cross_entropy_kernels(GetParam());
+  for (const size_t columns : {3u, 17u, 4100u}) {
+    auto logits = random(2 * columns);
+    for (float& x : logits) x *= 8;
+    logits[1] = logits[columns] = -INFINITY;
+    const auto before = logits;
+    const LogitRows in{Element::f32, logits.data(), static_cast<int64_t>(columns)};
+    float cold[2], warm[2];
+    kernels.log_sums(in, 1.0f, cold, 0, 2);
+    kernels.log_sums(in, 0.5f, warm, 0, 2);
+    EXPECT_EQ(logits, before);
+    const float some[] = {0.5f, -2.0f}, others[] = {0.25f, 3.0f};
+    const ScaledSoftmax one{0.5f, warm, some}, other{1.0f, cold, others};
+    kernels.softmaxes(in, one, &other, 0, 2);
+    for (size_t row = 0; row < 2; ++row) {
+      double all_cold = 0, all_warm = 0;
+      for (size_t c = 0; c < columns; ++c) {
+        all_cold += std::exp(double{before[row * columns + c]});
+        all_warm += std::exp(double{before[row * columns + c]} / 2);
+      }
+      EXPECT_NEAR(cold[row], std::log(all_cold), 1e-5);
+      EXPECT_NEAR(warm[row], std::log(all_warm), 1e-5);
+      for (size_t c = 0; c < columns; ++c) {
+        const double x = before[row * columns + c];
+        const double wanted =
+            some[row] * std::exp(x / 2) / all_warm + others[row] * std::exp(x) / all_cold;
+        // A float32 logarithm of 30 is known to 2e-6, and so are the probabilities made of it.
+        ASSERT_NEAR(logits[row * columns + c], wanted, 1e-5 * std::abs(wanted) + 1e-7);
+      }
+    }
+  }
+}
+
+TEST_P(CrossEntropyTest, ARowOfNothingSumsToNothing) {
+  std::vector<float> logits(33, -INFINITY);
+  float sum = 0;
+  const LogitRows in{Element::f32, logits.data(), 33};
+  cross_entropy_kernels(GetParam()).log_sums(in, 0.5f, &sum, 0, 1);
+  EXPECT_EQ(sum, -INFINITY);
+  const float zero = 0, factor = 7;
+  cross_entropy_kernels(GetParam()).softmaxes(in, {0.5f, &zero, &factor}, nullptr, 0, 1);
+  EXPECT_EQ(logits, std::vector<float>(33, 0.0f));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, CrossEntropyTest, kEveryIsa);
 
 }  // namespace

@@ -57,7 +57,7 @@ std::shared_ptr<WeightSource> gptq2(const at::Tensor& dense) {
   return packed(dense, 2, at::kFloat, 64, /*scattered=*/false);
 }
 
-struct Case {
+struct QuantisedCase {
   const char* name;
   std::shared_ptr<WeightSource> (*make)(const at::Tensor& dense);
   Prologue prologue;
@@ -65,7 +65,7 @@ struct Case {
   std::vector<int64_t> outs;
 };
 
-Projection projection_of(const Case& c, int64_t in) {
+Projection projection_of(const QuantisedCase& c, int64_t in) {
   Projection projection;
   projection.prologue = c.prologue;
   projection.norm = {at::rand({in}), 1e-5};
@@ -115,7 +115,7 @@ std::vector<at::Tensor> outputs_and_gradients(Projection& projection, const at::
   return results;
 }
 
-class QuantisedProjection : public testing::TestWithParam<Case> {};
+class QuantisedProjection : public testing::TestWithParam<QuantisedCase> {};
 
 TEST_P(QuantisedProjection, GivesTheBitsOfADenseLayerHoldingTheDecodedWeight) {
   constexpr int64_t kIn = 131;  // blocks of scales cross the rows
@@ -185,19 +185,19 @@ TEST_P(QuantisedProjection, AGpuExpandsToTheSameBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, QuantisedProjection,
-                         testing::Values(Case{"nf4", nf4, Prologue::rms_norm, false, {48, 24, 24}},
-                                         Case{"nf4_dora", nf4, Prologue::none, true, {48}},
-                                         Case{"fp4", fp4, Prologue::swiglu, false, {51}},
-                                         Case{
-                                             "int8", int8, Prologue::rms_norm, false, {48, 24, 24}},
-                                         Case{"int8_dora", int8, Prologue::swiglu, true, {29}},
-                                         Case{"fp4_dora", fp4, Prologue::rms_norm, true, {16, 33}},
-                                         Case{"gptq", gptq, Prologue::rms_norm, false, {48, 24}},
-                                         Case{"gptq3", gptq3, Prologue::none, true, {31}},
-                                         Case{"gptq2", gptq2, Prologue::swiglu, false, {40}},
-                                         Case{"ct8", ct8, Prologue::rms_norm, false, {33, 16}}),
-                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Formats, QuantisedProjection,
+    testing::Values(QuantisedCase{"nf4", nf4, Prologue::rms_norm, false, {48, 24, 24}},
+                    QuantisedCase{"nf4_dora", nf4, Prologue::none, true, {48}},
+                    QuantisedCase{"fp4", fp4, Prologue::swiglu, false, {51}},
+                    QuantisedCase{"int8", int8, Prologue::rms_norm, false, {48, 24, 24}},
+                    QuantisedCase{"int8_dora", int8, Prologue::swiglu, true, {29}},
+                    QuantisedCase{"fp4_dora", fp4, Prologue::rms_norm, true, {16, 33}},
+                    QuantisedCase{"gptq", gptq, Prologue::rms_norm, false, {48, 24}},
+                    QuantisedCase{"gptq3", gptq3, Prologue::none, true, {31}},
+                    QuantisedCase{"gptq2", gptq2, Prologue::swiglu, false, {40}},
+                    QuantisedCase{"ct8", ct8, Prologue::rms_norm, false, {33, 16}}),
+    [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace isogrid

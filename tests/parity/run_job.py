@@ -80,7 +80,8 @@ class Job:
         return steps
 
     def weights(self):
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in self.output.glob("*.safetensors")}
+        files = [*self.output.glob("*.safetensors"), *self.output.glob("*.isogrid")]
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     def wait_for_rows(self, process, count):
         """Until the log has grown by `count` rows, or the process is over."""

@@ -23,6 +23,11 @@ VARIANTS = {
     "lora": LORA,
     "lora-8bit": {**LORA, "optim": "adamw_8bit", "packing": False},
     "full-bf16": {"finetuning_type": "full", "bf16": True, "compute_dtype": "bfloat16"},
+    # Rounding that begins within the run; codes that a search renews now and then; scales that are learned.
+    "qat": {"finetuning_type": "full", "qat_target": "gguf:iq4_nl", "qat_start_step": 5, "qat_refresh_steps": 4,
+            "qat_freeze_share": 0.3, "bf16": True, "compute_dtype": "bfloat16"},
+    "qat-lora": {"finetuning_type": "lora", "lora_rank": 4, "qat_target": "universal_int4", "qat_scale_mode": "learned",
+                 "qat_start_step": 5, "ema_decay": 0.9},
     "freeze-lion": {"finetuning_type": "freeze", "freeze_trainable_layers": 1, "optim": "lion"},
 }
 SLOW = pytest.mark.slow

@@ -49,7 +49,6 @@ RUNS = {
     "qlora-fp4": ("qwen3-blocks", {}, LORA | NF4 | {"quantization_type": "fp4"}),
     "qlora-dora": ("qwen2-blocks", {"use_dora": True}, LORA | NF4),
     "qlora-checkpointing": ("qwen3-blocks", {}, LORA | NF4 | {"gradient_checkpointing": True}),
-    "qlora-int8": ("qwen3-blocks", {}, LORA | {"quantization_bit": 8}),
     "full": ("qwen3-wide-heads", None, FULL),
     "full-biases": ("qwen2-untied", None, FULL | {"weight_decay": 0.1, "lr_scheduler_type": "cosine"}),
     "full-window": ("qwen3-window", None, FULL),

@@ -152,7 +152,6 @@ TEST(BlockCodecs, Q4_0StepsFollowFromTheExtreme) {
   EXPECT_EQ(back[17], 0.5f);
 }
 
-// 127 / 127 = 1: codes are the values, halves away from zero.
 TEST(BlockCodecs, OfZerosOfBothSignsTheFirstIsTheMinimum) {
   for (const char* name : {"Q4_1", "Q5_1"})
     for (const Isa isa : kIsas) {
@@ -172,6 +171,7 @@ TEST(BlockCodecs, OfZerosOfBothSignsTheFirstIsTheMinimum) {
     }
 }
 
+// 127 / 127 = 1: codes are the values, halves away from zero.
 TEST(BlockCodecs, Q8_0RoundsHalvesAwayFromZero) {
   std::vector<float> values(32, 0.0f);
   values[0] = 127.0f;

@@ -51,22 +51,24 @@ std::map<std::string, at::Tensor*> tensors_of(WeightSource& source) {
 
 class EveryGrid : public testing::TestWithParam<std::string> {
  protected:
-  at::Tensor latent(int64_t rows = 37) { return at::randn({rows, 384}) * 0.02; }
+  at::Tensor latent(int64_t rows = 37) { return at::randn({rows, 512}) * 0.02; }
 };
 
 TEST_P(EveryGrid, ServesWhatItsRecordsDecodeTo) {
   for (const ScaleMode mode : {ScaleMode::derived, ScaleMode::frozen, ScaleMode::learned}) {
-    if (mode == ScaleMode::learned && make_grid(GetParam(), "")->scales(384) == 0) continue;
+    const auto grid = make_grid(GetParam(), "");
+    if (mode != ScaleMode::derived && !grid->recodes()) continue;
+    if (mode == ScaleMode::learned && grid->scales(512) == 0) continue;
     FakeQuantWeight weight = started(latent(), GetParam(), {.scales = mode});
     const at::NoGradGuard no_grad;
-    *tensors_of(weight).at("w.weight") += at::randn({37, 384}) * 0.003;
+    *tensors_of(weight).at("w.weight") += at::randn({37, 512}) * 0.003;
     const auto gain = tensors_of(weight).find("w.scale_gain");
     if (gain != tensors_of(weight).end() && mode == ScaleMode::learned)
       tensors_of(weight).at("w.scale_gain")->mul_(1.07);
-    const at::Tensor wanted = decoded(weight.grid(), weight.records(nullptr), 384);
+    const at::Tensor wanted = decoded(weight.grid(), weight.records(nullptr), 512);
     EXPECT_TRUE(same_bits(served(weight, at::kFloat), wanted));
     EXPECT_TRUE(same_bits(served(weight, at::kBFloat16), wanted.to(at::kBFloat16)));
-    at::Tensor some = at::empty({5, 384}, at::kFloat);
+    at::Tensor some = at::empty({5, 512}, at::kFloat);
     weight.materialise(some, 30, 35, nullptr);
     EXPECT_TRUE(same_bits(some, wanted.slice(0, 30, 35)));
     const at::Tensor ids = at::tensor({3, 36, 3}, at::kLong);
@@ -76,13 +78,14 @@ TEST_P(EveryGrid, ServesWhatItsRecordsDecodeTo) {
 
 TEST_P(EveryGrid, RoundsTheSumOfWeightAndAdapter) {
   const at::Tensor base = latent();
-  const LowRank delta{at::randn({4, 384}), at::randn({37, 4}), 0.01};
-  const FakeQuantWeight weight = started(base, GetParam());
+  const LowRank delta{at::randn({4, 512}), at::randn({37, 4}), 0.01};
+  FakeQuantWeight weight("w", base, make_grid(GetParam(), "qat_target"), {});
+  weight.begin_step({0, 100}, &delta);
   const at::Tensor sum = base + at::matmul(delta.b, delta.a) * delta.scale;
   EXPECT_TRUE(
       same_bits(served(weight, at::kFloat, &delta), served(started(sum, GetParam()), at::kFloat)));
   EXPECT_TRUE(same_bits(served(weight, at::kFloat, &delta),
-                        decoded(weight.grid(), weight.records(&delta), 384)));
+                        decoded(weight.grid(), weight.records(&delta), 512)));
 }
 
 TEST_P(EveryGrid, TheNumberOfThreadsChangesNoBit) {
@@ -105,7 +108,7 @@ std::vector<std::string> grid_names() {
 INSTANTIATE_TEST_SUITE_P(Names, EveryGrid, testing::ValuesIn(grid_names()));
 
 TEST(FakeQuant, BeforeItsFirstStepTheWeightIsItself) {
-  const at::Tensor latent = at::randn({3, 64});
+  const at::Tensor latent = at::randn({3, 64}).requires_grad_();
   FakeQuantWeight weight("w", latent, make_grid("int4_g64", ""), {.start_step = 7});
   weight.begin_step({6, 100}, nullptr);
   EXPECT_FALSE(weight.rounds());
@@ -115,6 +118,14 @@ TEST(FakeQuant, BeforeItsFirstStepTheWeightIsItself) {
   EXPECT_TRUE(weight.rounds());
   EXPECT_FALSE(weight.resident(at::kFloat).defined());
   EXPECT_FALSE(same_bits(served(weight, at::kFloat), latent));
+}
+
+TEST(FakeQuant, AWeightThatNothingMovesIsRoundedOnce) {
+  FakeQuantWeight weight = started(at::randn({3, 64}), "gguf:q4_0");
+  const at::Tensor once = weight.resident(at::kFloat);
+  EXPECT_TRUE(once.is_same(weight.resident(at::kFloat)));
+  EXPECT_TRUE(same_bits(once, served(weight, at::kFloat)));
+  EXPECT_TRUE(same_bits(weight.resident(at::kBFloat16), once.to(at::kBFloat16)));
 }
 
 TEST(FakeQuant, TheGradientPassesStraightThrough) {
@@ -247,9 +258,11 @@ TEST(FakeQuant, ARunThatGoesOnServesTheSameBits) {
     const auto wanted = whole.steps(0, 10);
     before.steps(0, cut);
     DoublingRun after(start, options);
+    // As it stood after the last step, then with what that step left.
+    after.weight->begin_step({cut - 1, 10}, nullptr);
     const auto kept = tensors_of(*before.weight), anew = tensors_of(*after.weight);
+    EXPECT_EQ(kept.size(), anew.size());
     for (const auto& [name, tensor] : kept) anew.at(name)->copy_(*tensor);
-    after.weight->begin_step({cut, 10}, nullptr);
     const auto got = after.steps(cut, 10);
     for (size_t i = 0; i < got.size(); ++i)
       EXPECT_TRUE(same_bits(got[i], wanted[static_cast<size_t>(cut) + i])) << cut << " + " << i;

@@ -33,6 +33,11 @@ Row coded(const std::string& name, const std::vector<float>& row) {
   return result;
 }
 
+bool is_integer_grid(const GridRow& row) {
+  return dynamic_cast<const IntegerGrid*>(make_grid(std::string(row.name), "qat_target").get()) !=
+         nullptr;
+}
+
 std::vector<float> padded(std::vector<float> values, size_t length) {
   values.resize(length, 0.0f);
   return values;
@@ -61,6 +66,7 @@ TEST(IntegerGrid, ServesBothSidesWithoutClippingEither) {
 
 TEST(IntegerGrid, AGroupOfZerosStaysZero) {
   for (const GridRow& grid : grid_rows()) {
+    if (!is_integer_grid(grid)) continue;
     const Row row = coded(std::string(grid.name), std::vector<float>(128, 0.0f));
     for (const float value : row.values) EXPECT_EQ(value, 0.0f) << grid.name;
   }
@@ -135,6 +141,7 @@ TEST(IntegerGrid, TorchaoFourBitHasAZeroOfItsOwn) {
 
 TEST(IntegerGrid, RoundTripIsDecodeOfEncode) {
   for (const GridRow& named : grid_rows()) {
+    if (!is_integer_grid(named)) continue;
     const std::string name(named.name);
     const auto grid = make_grid(name, "qat_target");
     const std::vector<float> row = gaussian(grid->block() == 0 ? 173 : 384, 0.02f);

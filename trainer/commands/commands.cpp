@@ -6,7 +6,8 @@ namespace {
 constexpr Groups model_use{Group::run, Group::model, Group::quantisation};
 constexpr Groups text_use = model_use | Groups{Group::conversation, Group::generation};
 constexpr Groups data_use{Group::run, Group::model, Group::conversation, Group::data};
-constexpr Groups export_use = model_use | Groups{Group::exporting, Group::finetuning};
+constexpr Groups export_use =
+    data_use | Groups{Group::quantisation, Group::exporting, Group::finetuning};
 
 }  // namespace
 
@@ -44,7 +45,7 @@ std::span<const Command> commands() {
       {"imatrix", "importance of weights, measured on text", "", 0, 0,
        {"config", "text_file", "output"}, model_use, run_imatrix},
       {"kd-cache", "write a teacher's best guesses to disk", "", 0, 0,
-       {"config", "json"}, data_use | Groups{Group::kd, Group::quantisation}, nullptr},
+       {"config", "json"}, data_use | Groups{Group::kd, Group::quantisation}, run_kd_cache},
       {"plot", "draw the curves of finished runs", "RUN_OR_CSV...", 1, 64,
        {"output"}, Group::run, run_plot},
       {"diff", "the first setting and step in which two runs differ", "RUN1 RUN2", 2, 2,

@@ -46,6 +46,7 @@ int run_imatrix(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);
 int run_inspect(const Invocation& invocation);
 int run_inspect_rows(const Invocation& invocation);  // inspect --config
+int run_kd_cache(const Invocation& invocation);
 int run_limits(const Invocation& invocation);
 int run_logits(const Invocation& invocation);
 int run_plan(const Invocation& invocation);

@@ -8,13 +8,15 @@
 #include "core/io.h"
 #include "core/json.h"
 #include "core/log.h"
-#include "data/rows.h"
+#include "data/kd_rows.h"
 #include "data/tokenizer/tokenizer.h"
 #include "models/score.h"
 #include "trainer/commands/commands.h"
+#include "trainer/commands/compare.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/data_coding.h"
 #include "trainer/evaluate.h"
+#include "trainer/loss/distillation.h"
 #include "trainer/open_model.h"
 #include "trainer/run_directory/stop_signal.h"
 #include "trainer/terminal.h"
@@ -46,12 +48,28 @@ void print_score(double loss, int64_t tokens, double seconds, const std::string&
       seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0);
 }
 
-void report_score(double loss, int64_t tokens, double seconds, const std::string& how,
-                  bool as_json) {
-  if (as_json)
-    std::fputs(dump_json(score_json(loss, tokens, seconds)).c_str(), stdout);
-  else
-    print_score(loss, tokens, seconds, how);
+/// What a measurement tells beside the loss.
+struct Details {
+  std::string how = {};  // lines for people
+  Json datasets = Json::object();
+  Json teacher = Json::object();
+};
+
+/// Prints a measurement, and beside it what quantisation makes of the model where qat_target asks.
+void report(const Invocation& invocation, const Measured& plain, double seconds,
+            const Details& details, const MeasureModel& measure) {
+  std::vector<Measured> rows;
+  if (invocation.config.qat.qat_target) rows = compare_quantised(invocation.config, plain, measure);
+  if (!invocation.options.json) {
+    print_score(plain.loss, plain.tokens, seconds, details.how);
+    if (!rows.empty()) std::printf("\n%s", comparison_table(rows).c_str());
+    return;
+  }
+  Json result = score_json(plain.loss, plain.tokens, seconds);
+  result.update(details.teacher);
+  if (!details.datasets.empty()) result["datasets"] = details.datasets;
+  if (!rows.empty()) result["comparison"] = comparison_json(rows);
+  std::fputs(dump_json(result).c_str(), stdout);
 }
 
 TextScore score_with_progress(const CausalLm& model, const std::vector<int32_t>& ids,
@@ -70,20 +88,28 @@ int eval_text(const Invocation& invocation) {
   if (ids.size() < 2)
     fail(ExitCode::refused_input, *options.text_file, ": has ", ids.size(),
          " tokens; a loss needs at least 2");
-  const OpenedModel opened = open_model(invocation.config);
+  const MeasureModel measure = [&](const CausalLm& model) {
+    const TextScore score = score_with_progress(model, ids, windows);
+    return Measured{"float", score.loss, score.tokens};
+  };
   const auto start = Clock::now();
-  const TextScore score = score_with_progress(opened.model, ids, windows);
-  report_score(
-      score.loss, score.tokens, seconds_since(start),
-      concat("window      ", options.eval_window, ", moved by ", options.eval_stride, "\n"),
-      options.json);
+  Measured plain;
+  {
+    const OpenedModel opened = open_model(invocation.config);
+    plain = measure(opened.model);
+  }
+  const double seconds = seconds_since(start);
+  report(invocation, plain, seconds,
+         {.how = concat("window      ", options.eval_window, ", moved by ", options.eval_stride,
+                        "\n")},
+         measure);
   return 0;
 }
 
 PreparedData prepared_rows(const RunConfig& config) {
   const DataCoding coding = open_data_coding(config);
   DataProgress progress(config);
-  return prepare_data(config, coding.coder, *coding.layout, progress.hooks());
+  return prepare_run_data(config, coding.coder, *coding.layout, progress.hooks());
 }
 
 /// The rows a run with this config evaluates on; without any, those it trains on.
@@ -93,38 +119,51 @@ std::vector<EvalRows> rows_to_measure(const PreparedData& data) {
   return {{"", data.train}};
 }
 
-int eval_rows(const Invocation& invocation) {
-  const RunConfig& config = invocation.config;
-  const PreparedData data = prepared_rows(config);
-  const OpenedModel opened = open_model(config);
-  const StopSignal signals;
-  const auto start = Clock::now();
-  double sum = 0;
-  int64_t tokens = 0;
-  Json each = Json::object();
-  for (const EvalRows& rows : rows_to_measure(data)) {
+/// Everything the rows tell of a model; `each` gets the figures of every set that has a name.
+Evaluation evaluated_rows(const CausalLm& model, const RunConfig& config,
+                          const std::vector<EvalRows>& sets, Json& each) {
+  const auto kd =
+      config.kd.kd_cache ? std::optional(distillation_of(config.kd).settings) : std::nullopt;
+  EvaluationMeans means;
+  for (const EvalRows& rows : sets) {
     ProgressLine line("scoring", rows.rows->rows());
     const auto result =
-        evaluate(opened.model, rows.rows, config.training.per_device_eval_batch_size,
+        evaluate(model, rows.rows, config.training.per_device_eval_batch_size, kd,
                  StopSignal::requested, [&](int64_t done, int64_t) { line.show(done); });
-    if (!result) return static_cast<int>(ExitCode::stopped_early);
-    sum += result->loss * static_cast<double>(result->label_tokens);
-    tokens += result->label_tokens;
+    if (!result) fail(ExitCode::stopped_early, "stopped before all rows were measured");
+    means.add(*result);
     if (!rows.name.empty())
       each[rows.name] = {{"loss", result->loss}, {"perplexity", std::exp(result->loss)}};
   }
-  const double seconds = seconds_since(start);
-  const double loss = sum / static_cast<double>(std::max<int64_t>(1, tokens));
-  std::string how;
-  for (const auto& [name, figures] : each.items())
-    how += concat("  ", name, ": loss ", figures["loss"].get<double>(), "\n");
-  if (invocation.options.json) {
-    Json result = score_json(loss, tokens, seconds);
-    if (!each.empty()) result["datasets"] = each;
-    std::fputs(dump_json(result).c_str(), stdout);
-  } else {
-    print_score(loss, tokens, seconds, how);
+  return means.result();
+}
+
+int eval_rows(const Invocation& invocation) {
+  const RunConfig& config = invocation.config;
+  const PreparedData data = prepared_rows(config);
+  const std::vector<EvalRows> sets = rows_to_measure(data);
+  const StopSignal signals;
+  Details details;
+  Evaluation mean;
+  const auto start = Clock::now();
+  {
+    const OpenedModel opened = open_model(config);
+    mean = evaluated_rows(opened.model, config, sets, details.datasets);
   }
+  const double seconds = seconds_since(start);
+  if (mean.divergence) {
+    details.how += concat("kd loss     ", *mean.divergence, "\nagreement   ", *mean.agreement,
+                          " of the teacher's first guesses\n");
+    details.teacher = {{"kd_loss", *mean.divergence}, {"top1_agreement", *mean.agreement}};
+  }
+  for (const auto& [name, figures] : details.datasets.items())
+    details.how += concat("  ", name, ": loss ", figures["loss"].get<double>(), "\n");
+  report(invocation, {"float", mean.loss, mean.label_tokens}, seconds, details,
+         [&](const CausalLm& model) {
+           Json unused = Json::object();
+           const Evaluation other = evaluated_rows(model, config, sets, unused);
+           return Measured{"float", other.loss, other.label_tokens};
+         });
   return 0;
 }
 
@@ -134,7 +173,7 @@ int run_eval(const Invocation& invocation) {
   const RunConfig& config = invocation.config;
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   if (invocation.options.text_file) return eval_text(invocation);
-  if (config.data.dataset.empty() && config.data.eval_dataset.empty())
+  if (config.data.dataset.empty() && config.data.eval_dataset.empty() && !config.kd.kd_cache)
     fail(ExitCode::usage,
          "eval needs something to measure: --text_file FILE, or eval_dataset or "
          "dataset in the config");

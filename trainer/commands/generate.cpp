@@ -6,6 +6,7 @@
 #include "core/io.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/process_memory.h"
 #include "trainer/answer_plan.h"
 #include "trainer/answer_text.h"
 #include "trainer/commands/commands.h"
@@ -89,7 +90,8 @@ void print_json(const Written& written, bool as_list) {
                        {"ids", written.result.ids[i]},
                        {"text", written.texts[i]},
                        {"tokens_per_second", written.speed()},
-                       {"prompt_tokens_per_second", written.prompt_speed()}});
+                       {"prompt_tokens_per_second", written.prompt_speed()},
+                       {"peak_resident_bytes", peak_resident_bytes()}});
   }
   const std::string text = (as_list ? results : results.front()).dump() + "\n";
   std::fwrite(text.data(), 1, text.size(), stdout);

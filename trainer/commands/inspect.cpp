@@ -8,6 +8,7 @@
 #include "core/format.h"
 #include "core/io.h"
 #include "core/json.h"
+#include "data/kd_cache.h"
 #include "models/hub_cache.h"
 #include "models/listing.h"
 #include "trainer/commands/commands.h"
@@ -88,6 +89,23 @@ void print_listing(const std::string& path, const TensorListing& listing) {
   if (by_dtype.size() != 1) total.print("all");
 }
 
+/// Of what is there; whether it is whole and right is for `verify` to say.
+TensorListing list_kd_cache(const std::string& path) {
+  const InputDirectory files(path);
+  const KdMeta meta =
+      parse_kd_meta(files.read(kKdMetaName, JsonLimits().max_bytes), files.shown(kKdMetaName));
+  TensorListing listing{.format = "kd_cache", .metadata = kd_meta_json(meta), .rows = {}};
+  for (int64_t shard = 0; shard < meta.shards(); ++shard) {
+    const std::string name = kd_shard_name(shard);
+    if (!files.has(name)) continue;
+    const SafetensorsFile file(files.open(name), files.shown(name));
+    for (const TensorEntry& entry : file.header().tensors())
+      listing.rows.push_back({name, name + "/" + entry.name, dtype_name(entry.dtype), entry.shape,
+                              entry.bytes(), entry.bytes() * 8 / dtype_bits(entry.dtype)});
+  }
+  return listing;
+}
+
 }  // namespace
 
 int run_inspect(const Invocation& invocation) {
@@ -95,7 +113,7 @@ int run_inspect(const Invocation& invocation) {
   if (invocation.positional.empty())
     fail(ExitCode::usage, "inspect: name a file or a folder: trainer inspect FILE_OR_DIR");
   const std::string path = resolve_model(invocation.positional.front());
-  const TensorListing listing = list_tensors(path);
+  const TensorListing listing = is_kd_cache(path) ? list_kd_cache(path) : list_tensors(path);
   if (invocation.options.json)
     std::fputs(dump_json(listing_json(listing)).c_str(), stdout);
   else

@@ -5,7 +5,7 @@
 #include "core/error.h"
 #include "core/format.h"
 #include "core/json.h"
-#include "data/rows.h"
+#include "data/kd_rows.h"
 #include "data/tokenizer/stream_decoder.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
@@ -101,7 +101,7 @@ int run_inspect_rows(const Invocation& invocation) {
   const DataCoding coding = open_data_coding(invocation.config);
   DataProgress progress(invocation.config);
   const PreparedData data =
-      prepare_data(invocation.config, coding.coder, *coding.layout, progress.hooks());
+      prepare_run_data(invocation.config, coding.coder, *coding.layout, progress.hooks());
   const Tokenizer& tokenizer = coding.coder.tokenizer;
   const std::vector<uint64_t> examples = first_examples(*data.train, invocation.options.examples);
   if (invocation.options.json) {

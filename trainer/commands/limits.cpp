@@ -5,6 +5,7 @@
 #include "core/format.h"
 #include "core/json.h"
 #include "core/safetensors.h"
+#include "data/kd_format.h"
 #include "data/records/record_source.h"
 #include "data/tokenizer/limits.h"
 #include "models/weight_index.h"
@@ -33,6 +34,8 @@ int run_limits(const Invocation&) {
   table.add({"JSON", "nesting", count(static_cast<uint64_t>(json.max_depth))});
   table.add({"data", "record", bytes(kLongestRecord)});
   table.add({"data", "nesting of a record", count(kDeepestRecord)});
+  table.add({"teacher's cache", "vocabulary", count(kKdMostVocabulary)});
+  table.add({"teacher's cache", "guesses, negatives", count(kKdMostCandidates)});
   table.add({"YAML", "file", bytes(yaml_byte_limit)});
   table.add({"YAML", "nesting", count(yaml_depth_limit)});
   table.add({"YAML", "values", count(yaml_node_limit)});

@@ -3,7 +3,7 @@
 #include "core/error.h"
 #include "core/format.h"
 #include "core/json.h"
-#include "data/rows.h"
+#include "data/kd_rows.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/data_coding.h"
@@ -73,7 +73,7 @@ int run_plan(const Invocation& invocation) {
   PreparedData data;
   {
     DataProgress progress(config);
-    data = prepare_data(config, coding.coder, *coding.layout, progress.hooks());
+    data = prepare_run_data(config, coding.coder, *coding.layout, progress.hooks());
   }
   const BatchStream batches(data.train, make_batch_plan(config));
   FullPlan full;

@@ -1,7 +1,7 @@
 #include <cstdio>
 
 #include "core/json.h"
-#include "data/rows.h"
+#include "data/kd_rows.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/data_coding.h"
@@ -12,7 +12,7 @@ int run_prepare(const Invocation& invocation) {
   const DataCoding coding = open_data_coding(invocation.config);
   DataProgress progress(invocation.config);
   const PreparedData data =
-      prepare_data(invocation.config, coding.coder, *coding.layout, progress.hooks());
+      prepare_run_data(invocation.config, coding.coder, *coding.layout, progress.hooks());
   if (invocation.options.json) {
     std::fputs(dump_json(report_json(data.report)).c_str(), stdout);
     return 0;

@@ -4,7 +4,7 @@
 #include "configs/load.h"
 #include "core/error.h"
 #include "core/json.h"
-#include "data/rows.h"
+#include "data/kd_rows.h"
 #include "data/tokenizer/tokenizer.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
@@ -57,7 +57,7 @@ int run_show_batch(const Invocation& invocation) {
   PreparedData data;
   {
     DataProgress progress(config);
-    data = prepare_data(config, coding.coder, *coding.layout, progress.hooks());
+    data = prepare_run_data(config, coding.coder, *coding.layout, progress.hooks());
   }
   const BatchStream batches(data.train, make_batch_plan(config));
   const RunPlan plan = make_run_plan(config, batches.steps_per_epoch(), !data.eval.empty());

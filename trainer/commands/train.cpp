@@ -7,12 +7,17 @@
 
 #include "core/error.h"
 #include "core/format.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "core/phase.h"
-#include "data/rows.h"
+#include "data/kd_rows.h"
+#include "models/registry.h"
+#include "models/rounding.h"
 #include "trainer/buffer_cache.h"
+#include "trainer/commands/calibrated_base.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
+#include "trainer/commands/export_run.h"
 #include "trainer/data_coding.h"
 #include "trainer/disk_plan.h"
 #include "trainer/evaluate.h"
@@ -26,10 +31,33 @@
 namespace isogrid {
 namespace {
 
-void check_trainable(const RunConfig& config) {
-  if (config.data.dataset.empty())
+/// Settings of a distillation do nothing without a teacher.
+void check_distillation(const RunConfig& config) {
+  const KdConfig& kd = config.kd;
+  if (!kd.kd_cache) {
+    for (const auto& [key, place] : config.places)
+      if (key.starts_with("kd_"))
+        fail(ExitCode::configuration, place, ": ", key,
+             ": has no effect without kd_cache; give the folder trainer kd-cache wrote, or leave "
+             "it out");
+    return;
+  }
+  if (kd.kd_weight + kd.kd_ce_weight + kd.kd_hard_top1 + kd.kd_hard_top1_end.value_or(0) +
+          kd.kd_hard_full ==
+      0)
     fail(ExitCode::configuration,
-         "dataset: is missing; name datasets of dataset_info.json, or files");
+         "kd_weight, kd_ce_weight, kd_hard_top1 and kd_hard_full are 0: there is nothing to learn");
+  if (config.training.label_smoothing_factor > 0)
+    fail(ExitCode::configuration,
+         "label_smoothing_factor = ", config.training.label_smoothing_factor,
+         " and kd_cache: the teacher's own distribution is the target; leave one out");
+}
+
+void check_trainable(const RunConfig& config) {
+  if (config.data.dataset.empty() && !config.kd.kd_cache)
+    fail(ExitCode::configuration,
+         "dataset: is missing; name datasets of dataset_info.json, or files, or a kd_cache");
+  check_distillation(config);
 }
 
 /// The checkpoint to go on from: the one named, else the newest of this folder.
@@ -84,8 +112,8 @@ void return_to_best(Run& run) {
       run.progress.best_step == run.progress.step)
     return;
   run.last_evaluation.reset();
-  load_masters(run.checkpoints.path_of(run.progress.best_step), run.opened.training,
-               run.opened.publication);
+  load_masters(run.checkpoints.path_of(run.progress.best_step), run.progress.best_step,
+               run.opened.training, run.opened.publication);
   run.display.note(concat("the best evaluation was after step ", run.progress.best_step,
                           "; that checkpoint is the result"));
 }
@@ -102,6 +130,25 @@ std::optional<EvalRecord> final_evaluation(Run& run) {
   return record;
 }
 
+/// export_formats of a training file: what the run has made, for other programs, without a
+/// question.
+void export_result(Run& run) {
+  if (run.config.exporting.export_formats.empty()) return;
+  run.display.note("exporting");
+  const RunConfig wanted = export_of_result(run.config, run.opened.publication.is_adapter);
+  const ExportReport report = export_everything(wanted, [&](const ExportRecord& record) {
+    const std::string name = "export/" + record.format + "/";
+    Json figures = {{name + "bytes", record.bytes},
+                    {name + "seconds", record.seconds},
+                    {name + "failed", record.problem.empty() ? 0 : 1}};
+    if (record.fidelity) figures[name + "loss"] = record.fidelity->loss;
+    if (record.fidelity) figures[name + "kl"] = record.fidelity->kl;
+    run.trackers.figures(run.progress.step, figures);
+    run.display.note(concat(record.format, ": ", record.path));
+  });
+  require_sound(report);
+}
+
 int finish(Run& run, const PreparedData& data, const MemoryPlan& memory) {
   return_to_best(run);
   const std::optional<EvalRecord> evaluation = final_evaluation(run);
@@ -109,6 +156,7 @@ int finish(Run& run, const PreparedData& data, const MemoryPlan& memory) {
   run.log.make_durable();
   write_summary(run, data.report, memory, evaluation,
                 run.progress.step < run.plan.total_steps ? "stopped early" : "");
+  export_result(run);
   run.trackers.finish(/*succeeded=*/true);
   run.display.clear();
   run.display.note(concat("done: ", run.progress.step, " steps in ",
@@ -147,13 +195,15 @@ PreparedData prepare_rows(const RunConfig& config, const Day& today) {
   DataProgress progress(config);
   DataHooks hooks = progress.hooks();
   hooks.today = today;
-  return prepare_data(config, coding.coder, *coding.layout, hooks);
+  return prepare_run_data(config, coding.coder, *coding.layout, hooks);
 }
 
 PreparedRun prepare_run(const RunConfig& config, ModelFolder folder, const Day& today) {
   PreparedRun prepared;
   prepared.folder = std::move(folder);
   prepared.data = prepare_rows(config, today);
+  check_teacher_ids(*prepared.data.train,
+                    read_decoder_config(prepared.folder.config, prepared.folder.path).vocabulary);
   prepared.batches = std::make_unique<BatchStream>(prepared.data.train, make_batch_plan(config));
   prepared.plan =
       make_run_plan(config, prepared.batches->steps_per_epoch(), !prepared.data.eval.empty());
@@ -185,7 +235,10 @@ Provenance full_provenance(const RunConfig& config, const Publication& publicati
 Progress resumed_progress(const RunConfig& config, CheckpointStore& checkpoints,
                           OpenedTraining& opened, const Provenance& provenance) {
   const auto path = checkpoint_to_resume(config, checkpoints);
-  if (!path) return {};
+  if (!path) {
+    begin_step(opened.training.model, {.total_steps = opened.training.schedule.total});
+    return {};
+  }
   const Progress progress = load_state(*path, opened.training, opened.publication, provenance);
   checkpoints.go_on_from(progress.step);
   log_info(concat("going on from ", *path));
@@ -211,8 +264,9 @@ int run_train(const Invocation& invocation) {
   keep_freed_buffers();
   const StopSignal signals;
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
-  ModelFolder folder = open_model_folder(model_folder_path(config));
+  open_model_folder(model_folder_path(config));  // what is missing is told before anything is made
   RunDirectory directory(config.run.output_dir, starts_afresh(config));
+  ModelFolder folder = open_base(config);
   CheckpointStore checkpoints(directory.directory(), directory.run_id());
   PreparedRun prepared = prepare_run(config, std::move(folder), first_day(directory.created()));
   if (!config.training.do_train) return 0;

@@ -10,6 +10,7 @@
 #include "core/io.h"
 #include "core/io_writer.h"
 #include "core/json.h"
+#include "data/kd_cache.h"
 #include "models/hub_cache.h"
 #include "models/verification.h"
 #include "trainer/commands/commands.h"
@@ -88,8 +89,24 @@ Verification verify_run(const std::string& path) {
   return report;
 }
 
+Verification verify_kd_cache(const std::string& path) {
+  Verification report;
+  try {
+    const auto cache = KdCache::open(path);
+    const KdMeta& meta = cache->meta();
+    report.checks.push_back({"teacher's cache", concat("ok, ", meta.documents, " documents, ",
+                                                       meta.label_tokens, " labelled tokens")});
+    report.tensors = static_cast<uint64_t>(meta.shards()) * plan_kd_shard(meta, 1).tensors.size();
+    report.bytes = static_cast<uint64_t>(meta.label_tokens) * meta.bytes_per_label();
+  } catch (const Error& error) {
+    report.checks.push_back({"teacher's cache", error.what(), false});
+  }
+  return report;
+}
+
 Verification verify(const std::string& path) {
   namespace fs = std::filesystem;
+  if (is_kd_cache(path)) return verify_kd_cache(path);
   if (is_run_directory(path)) return verify_run(path);
   Verification report = verify_model(path);
   const fs::path folder = fs::path(path).lexically_normal() / "";

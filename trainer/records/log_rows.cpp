@@ -101,6 +101,11 @@ Json row_json(const EvalRecord& record, const RowTimes& times) {
               {"eval_runtime", std::round(record.eval_seconds * 1000) / 1000},
               {"epoch", record.epoch},
               {"percentage", percentage_of(record.step, record.total_steps)}};
+  if (record.label_loss) {
+    row["eval_kd_loss"] = record.loss;
+    row["eval_label_loss"] = *record.label_loss;
+  }
+  if (record.agreement) row["eval_top1_agreement"] = *record.agreement;
   add_times(row, times);
   return row;
 }

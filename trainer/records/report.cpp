@@ -85,7 +85,7 @@ std::string report_html(const Report& report) {
       "<main>\n<h1>", escaped_markup(report.title), "</h1>\n<p>", escaped_markup(report.subtitle),
       "</p>\n");
   if (!report.figures.empty()) html += figures_html(report.figures);
-  html += chart_section(loss_chart(report.rows, "Training loss"), 460);
+  if (!report.rows.empty()) html += chart_section(loss_chart(report.rows, "Training loss"), 460);
   for (const Chart& chart : other_charts(report.rows)) html += chart_section(chart, 280);
   for (const ReportSection& section : report.sections)
     html += concat("<section>\n<h2>", escaped_markup(section.title), "</h2>\n",

@@ -28,11 +28,13 @@ struct EvalRecord {
   int64_t step = 0;
   int64_t total_steps = 0;
   double epoch = 0;
-  double loss = 0;
-  double perplexity = 0;
-  int64_t tokens = 0;       // label tokens measured
-  double eval_seconds = 0;  // what the evaluation took
-  double seconds = 0;       // since this process began to train
+  double loss = 0;        // of the labels; in a distillation, the divergence from the teacher
+  double perplexity = 0;  // of the labels
+  std::optional<double> label_loss = {};  // in a distillation
+  std::optional<double> agreement = {};   // with the teacher's likeliest token, 0 to 1
+  int64_t tokens = 0;                     // label tokens measured
+  double eval_seconds = 0;                // what the evaluation took
+  double seconds = 0;                     // since this process began to train
 };
 
 /// What StepRecord::order_hash is made of the example numbers of a step, in order.

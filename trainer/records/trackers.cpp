@@ -292,8 +292,14 @@ void Trackers::evaluation(const EvalRecord& record) {
   Json values = Json::object();
   add_finite(values, "eval/loss", record.loss);
   add_finite(values, "eval/perplexity", record.perplexity);
+  if (record.label_loss) add_finite(values, "eval/label_loss", *record.label_loss);
+  if (record.agreement) add_finite(values, "eval/top1_agreement", *record.agreement);
   add_finite(values, "eval/runtime", record.eval_seconds);
   send({{"do", "log"}, {"step", record.step}, {"values", values}});
+}
+
+void Trackers::figures(int64_t step, const Json& values) {
+  send({{"do", "log"}, {"step", step}, {"values", values}});
 }
 
 void Trackers::finish(bool succeeded, double seconds) {

@@ -33,6 +33,8 @@ class Trackers {
 
   void step(const StepRecord& record);
   void evaluation(const EvalRecord& record);
+  /// Any other figures, after `step`: {"export/gguf:q4_0/bytes": 1700000}.
+  void figures(int64_t step, const Json& values);
   /// Hands over what is queued and lets the trackers close their runs, within `seconds`; slower
   /// ones go on by themselves. Without it the runs end as failed.
   void finish(bool succeeded, double seconds = 60);

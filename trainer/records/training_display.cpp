@@ -199,8 +199,12 @@ void TrainingDisplay::step(const StepRecord& record, bool logged) {
 }
 
 void TrainingDisplay::evaluation(const EvalRecord& record) {
-  note(concat("step ", record.step, "/", record.total_steps, "  evaluation: loss ",
-              loss_text(record.loss), ", perplexity ", printed("%.4g", record.perplexity), " (",
+  const std::string agreement =
+      record.agreement ? concat(", ", printed("%.1f", 100 * *record.agreement), " % as the teacher")
+                       : "";
+  note(concat("step ", record.step, "/", record.total_steps,
+              "  evaluation: ", record.label_loss ? "divergence " : "loss ", loss_text(record.loss),
+              ", perplexity ", printed("%.4g", record.perplexity), agreement, " (",
               human_seconds(record.eval_seconds), ")"));
 }
 

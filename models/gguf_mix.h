@@ -39,14 +39,14 @@ struct TypeOverride {
 };
 TypeOverride parse_type_override(const std::string& text, std::string_view setting);
 
-struct MixOptions {
+struct GgufMixOptions {
   bool pure = false;  // the base everywhere
   std::vector<TypeOverride> overrides;
 };
 
 /// The type of the tensor `name` (GGUF's) of `rank` dimensions and `columns` values a row. Norms,
 /// biases and vectors stay F32; where rows are no whole blocks the next wider type serves.
-const GgufType& mixed_type(const GgufMix& mix, const MixModel& model, const MixOptions& options,
+const GgufType& mixed_type(const GgufMix& mix, const MixModel& model, const GgufMixOptions& options,
                            std::string_view name, int64_t rank, int64_t columns);
 
 }  // namespace isogrid

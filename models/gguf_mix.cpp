@@ -1,4 +1,4 @@
-#include "export/gguf_mix.h"
+#include "models/gguf_mix.h"
 
 #include "core/error.h"
 #include "core/gguf_names.h"
@@ -166,7 +166,7 @@ TypeOverride parse_type_override(const std::string& text, std::string_view setti
   return {text.substr(0, equals), type};
 }
 
-const GgufType& mixed_type(const GgufMix& mix, const MixModel& model, const MixOptions& options,
+const GgufType& mixed_type(const GgufMix& mix, const MixModel& model, const GgufMixOptions& options,
                            std::string_view name, int64_t rank, int64_t columns) {
   if (rank < 2 || ends_with_norm(name) || !name.ends_with(".weight")) return gguf_type("F32");
   if (!mix.is_quantised()) return gguf_type(mix.base);

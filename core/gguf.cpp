@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/foreign_files.h"
 #include "core/safetensors.h"
+#include "core/utf8.h"
 
 namespace isogrid {
 namespace {
@@ -129,6 +130,7 @@ GgufTensor read_tensor(GgufReader& reader, uint64_t index) {
     reader.refuse(place, ": name: has ", length, " bytes, allowed are 1 to ", kMaxGgufTensorName);
   tensor.name = as_text(reader.take(length, place + ": name"));
   if (!is_tensor_name(tensor.name)) reader.refuse(place, ": name: holds control characters");
+  if (!is_utf8(tensor.name)) reader.refuse(place, ": name: is no UTF-8");
   const std::string field = "tensor '" + tensor.name + "'";
   tensor.rank = reader.number<uint32_t>(field + ": n_dims");
   if (tensor.rank < 1 || tensor.rank > tensor.dims.size())

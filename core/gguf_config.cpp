@@ -19,6 +19,12 @@ double shortest(double value) {
   return std::strtod(text, nullptr);
 }
 
+double finite(const GgufHeader& header, const std::string& key) {
+  const double value = header.number(key);
+  if (!std::isfinite(static_cast<float>(value))) header.refuse(key, "a finite number");
+  return shortest(value);
+}
+
 /// The keys of one architecture.
 class ArchitectureKeys {
  public:
@@ -30,7 +36,7 @@ class ArchitectureKeys {
   uint64_t natural_or(const char* key, uint64_t fallback) const {
     return header_.natural_or(prefix_ + key, fallback);
   }
-  double number(const char* key) const { return shortest(header_.number(prefix_ + key)); }
+  double number(const char* key) const { return finite(header_, prefix_ + key); }
   double number_or(const char* key, double fallback) const {
     return has(key) ? number(key) : fallback;
   }
@@ -207,7 +213,7 @@ Json gguf_generation_config(const GgufHeader& header) {
     if (value.is_integer())
       config[to] = static_cast<int64_t>(header.number(key));
     else
-      config[to] = shortest(header.number(key));
+      config[to] = finite(header, key);
     config["do_sample"] = true;
   };
   copy("temp", "temperature");

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/gguf_pieces.h"
 #include "core/gguf_splitter.h"
+#include "core/utf8.h"
 
 namespace isogrid {
 namespace {
@@ -17,11 +18,9 @@ constexpr const char* kMerges = "tokenizer.ggml.merges";
 
 /// Text as JSON; a token that is no UTF-8 is refused by its key.
 std::string quoted(const GgufHeader& header, const char* key, std::string_view text) {
-  try {
-    return Json(text).dump();
-  } catch (const Json::type_error&) {
+  if (!is_utf8(text))
     fail(ExitCode::refused_input, header.name(), ": key '", key, "': holds text that is no UTF-8");
-  }
+  return Json(text).dump();
 }
 
 struct TokenList {
@@ -126,6 +125,7 @@ std::string special_text(const GgufHeader& header, const char* kind) {
   const uint64_t id = header.natural(key);
   const std::vector<std::string_view> texts = header.texts(kTokens);
   if (id >= texts.size()) header.refuse(key, concat("an id below ", texts.size()));
+  if (!is_utf8(texts[id])) header.refuse(key, "the id of a token that is UTF-8");
   return std::string(texts[id]);
 }
 

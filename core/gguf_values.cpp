@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/gguf.h"
+#include "core/utf8.h"
 
 namespace isogrid {
 namespace {
@@ -138,7 +139,7 @@ void GgufHeader::refuse(std::string_view key, const std::string& allowed) const 
 
 std::string GgufHeader::text(std::string_view key) const {
   const auto text = wanted(key, "a string").text();
-  if (!text) refuse(key, "a string");
+  if (!text || !is_utf8(*text)) refuse(key, "text in UTF-8");
   return std::string(*text);
 }
 uint64_t GgufHeader::natural(std::string_view key) const {

@@ -212,7 +212,7 @@ std::string_view JsonReader::read_string() {
     } else if (c < 0x80) {
       ++position_;
     } else {
-      const size_t length = valid_utf8_length();
+      const size_t length = utf8_character(text_, position_);
       if (length == 0)
         refuse_at(position_, concat("came byte ", int{c}, ", which is no UTF-8 here"));
       position_ += length;
@@ -250,25 +250,6 @@ uint32_t JsonReader::hex4() {
     refuse_at(position_, "came something else than four hexadecimal digits after \\u");
   position_ += 4;
   return code;
-}
-
-// Table 3-7 of the Unicode standard: no overlong forms, no surrogates, nothing above U+10FFFF.
-size_t JsonReader::valid_utf8_length() const {
-  const auto byte = [&](size_t i) -> unsigned {
-    return position_ + i < text_.size() ? static_cast<unsigned char>(text_[position_ + i]) : 0U;
-  };
-  const auto follows = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
-  const unsigned first = byte(0), second = byte(1);
-  if (first >= 0xc2 && first <= 0xdf) return follows(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const bool fits = (first != 0xe0 || second >= 0xa0) && (first != 0xed || second < 0xa0);
-    return fits && follows(1) && follows(2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const bool fits = (first != 0xf0 || second >= 0x90) && (first != 0xf4 || second < 0x90);
-    return fits && follows(1) && follows(2) && follows(3) ? 4 : 0;
-  }
-  return 0;
 }
 
 JsonNumber JsonReader::number() {

@@ -73,7 +73,6 @@ class JsonReader {
   std::string_view read_string();
   void unescape();
   uint32_t hex4();
-  size_t valid_utf8_length() const;
   bool at_end() const { return position_ == text_.size(); }
   unsigned char here() const { return static_cast<unsigned char>(text_[position_]); }
 

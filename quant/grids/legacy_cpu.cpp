@@ -59,8 +59,8 @@ inline void encode_block(const float* x, std::byte* block) {
     low = smallest_lane(smaller(back, smaller(front, low)));
     high = largest_lane(larger(back, larger(front, high)));
     if (low[0] == 0.0f) low = splat(first_zero(x));
-    if (high[0] == 0.0f) high = splat(first_zero(x));
-    const float d = (high[0] - low[0]) / static_cast<float>(L::kLevels - 1);
+    const float range = high[0] == low[0] ? 0.0f : high[0] - low[0];  // never -0
+    const float d = range / static_cast<float>(L::kLevels - 1);
     put_half(block, d);
     put_half(block + 2, low[0]);
     const float id = inverse(d);

@@ -103,6 +103,8 @@ const HostileFile kTensors[] = {
      [](GgufBytes& f) { f.begin(1, 0).number(uint64_t{1} << 63).zeros(64); }, "tensor 0: name"},
     {"a line break in a tensor's name",
      [](GgufBytes& f) { f.begin(1, 0).tensor("a\nb", {1}, 0, 0).zeros(64); }, "control characters"},
+    {"a tensor's name that is no UTF-8",
+     [](GgufBytes& f) { f.begin(1, 0).tensor("a\xff", {1}, 0, 0).zeros(64); }, "no UTF-8"},
     {"no dimensions", [](GgufBytes& f) { f.begin(1, 0).tensor("t", {}, 0, 0).zeros(64); },
      "tensor 't': n_dims: came 0"},
     {"five dimensions",

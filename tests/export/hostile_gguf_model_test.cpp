@@ -1,6 +1,7 @@
 // GGUF files that are well formed but tell no model, each refused with its own message.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <map>
 
@@ -63,6 +64,14 @@ const HostileModel kModels[] = {
     {"a partial rotation", set("llama.rope.dimension_count", uint32_t{8}), "rope.dimension_count"},
     {"experts", set("llama.expert_count", uint32_t{8}), "expert_count"},
     {"no epsilon", without("llama.attention.layer_norm_rms_epsilon"), "layer_norm_rms_epsilon"},
+    {"an epsilon that is no number", set("llama.attention.layer_norm_rms_epsilon", NAN),
+     "a finite number"},
+    {"an endless period", set("llama.rope.freq_base", INFINITY), "a finite number"},
+    {"a stretch that is no text", set("llama.rope.scaling.type", "\xff"), "text in UTF-8"},
+    {"an end of text beyond the tokens", set("tokenizer.ggml.eos_token_id", uint32_t{4000000000}),
+     "an id below 2048"},
+    {"a chat template that is no UTF-8", set("tokenizer.chat_template", "\xed\xa0\x80"),
+     "text in UTF-8"},
     {"an unknown stretch",
      [](GgufMetadata& metadata, Tensors&) {
        metadata.add("llama.rope.scaling.type", "longrope");
@@ -131,6 +140,7 @@ const HostileModel kTokenizers[] = {
        metadata.add("tokenizer.ggml.tokens", std::span<const std::string>(tokens));
      },
      "tokenizer.json"},
+    {"a model's name that is no UTF-8", set("tokenizer.ggml.model", "\xc0\x80"), "text in UTF-8"},
     {"tokens that are no UTF-8",
      [](GgufMetadata& metadata, Tensors&) {
        const std::vector<std::string> tokens(2048, "\xff");

@@ -152,6 +152,25 @@ TEST(BlockCodecs, Q4_0StepsFollowFromTheExtreme) {
   EXPECT_EQ(back[17], 0.5f);
 }
 
+TEST(BlockCodecs, OfZerosOfBothSignsTheFirstIsTheMinimum) {
+  for (const char* name : {"Q4_1", "Q5_1"})
+    for (const Isa isa : kIsas) {
+      const GgufType& type = gguf_type(name);
+      const auto ends = [&](const std::vector<float>& row) {
+        return hex(encoded(type, row, nullptr, isa)).substr(0, 8);  // scale and minimum
+      };
+      std::vector<float> row(32, 0.0f);
+      row[20] = -0.0f;
+      EXPECT_EQ(ends(row), "00000000") << name;
+      row[0] = -0.0f;
+      EXPECT_EQ(ends(row), "00000080") << name;
+      row[0] = type.name == "Q4_1" ? 15.0f : 31.0f;
+      EXPECT_EQ(ends(row), "003c0000") << name;
+      row[1] = -0.0f;
+      EXPECT_EQ(ends(row), "003c0080") << name;
+    }
+}
+
 // 127 / 127 = 1: codes are the values, halves away from zero.
 TEST(BlockCodecs, Q8_0RoundsHalvesAwayFromZero) {
   std::vector<float> values(32, 0.0f);

@@ -55,8 +55,9 @@ void write_awq(ExportSource& source, const ExportRequest& request) {
   settings["version"] = "gemm";
   settings["modules_to_not_convert"] = nullptr;
   if (!packed.left_dense.empty()) settings["modules_to_not_convert"] = packed.left_dense;
-  settings["meta"] = {{"quantizer", Json::array({concat("isogrid:", program_version())})},
-                      {"calibration", packed.text}};
+  settings["meta"] = {
+      {"quantizer", Json::array({concat("isogrid:", program_version())})},
+      {"calibration", packed.text.empty() ? "none: the codes of the training" : packed.text}};
   write_quantised_folder(source, request, packed_folder(source, packed, awq_tensors), settings);
 }
 

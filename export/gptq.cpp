@@ -75,8 +75,9 @@ Json gptq_settings(const PackedModel& packed, const ExportRequest& request, bool
   settings["true_sequential"] = true;
   settings["damp_percent"] = request.config->export_quantization_damping;
   if (!packed.left_dense.empty()) settings["dynamic"] = dense_exceptions(packed);
-  settings["meta"] = {{"quantizer", Json::array({concat("isogrid:", program_version())})},
-                      {"calibration", packed.text}};
+  settings["meta"] = {
+      {"quantizer", Json::array({concat("isogrid:", program_version())})},
+      {"calibration", packed.text.empty() ? "none: the codes of the training" : packed.text}};
   return settings;
 }
 

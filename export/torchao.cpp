@@ -5,12 +5,14 @@
 #include <ATen/ops/zeros.h>
 
 #include <limits>
+#include <optional>
 #include <set>
 
 #include "core/error.h"
 #include "core/log.h"
 #include "core/tensor_file.h"
 #include "export/packed_folder.h"
+#include "export/packed_trained.h"
 
 namespace isogrid {
 namespace {
@@ -109,7 +111,18 @@ class TorchaoWriter {
   }
 
  private:
+  /// Codes a training chose are carried over where this class holds them as they are.
+  std::optional<SymmetricCodes> trained(const ExportTensor& tensor) const {
+    if (tensor.trained == nullptr) return std::nullopt;
+    const std::optional<TrainedGroups> groups = trained_groups(*tensor.trained);
+    if (!groups || groups->group_size != width(tensor.shape[1])) return std::nullopt;
+    if (int8_) return SymmetricCodes{groups->codes, groups->scales};
+    if (!groups->short_scales) return std::nullopt;
+    return SymmetricCodes{groups->codes, groups->scales.to(torchao_type(tensor.stored))};
+  }
+
   SymmetricCodes quantised(const ExportTensor& tensor) const {
+    if (auto chosen = trained(tensor)) return *chosen;
     const at::Tensor weight = tensor.value().to(at::kCPU, torchao_type(tensor.stored));
     if (!weight.isfinite().all().item<bool>())
       fail(ExitCode::numeric, tensor.name, ": holds values that are not finite; they have no code");

@@ -4,12 +4,14 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "core/error.h"
 #include "core/io_writer.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "core/version.h"
+#include "export/packed_trained.h"
 #include "models/verification.h"
 #include "trainer/commands/calibration.h"
 #include "trainer/commands/export_plan.h"
@@ -75,9 +77,17 @@ std::string write_one(Exporting& run, const PlannedExport& plan) {
   request.config = &run.config.exporting;
   request.double_quantization = run.config.quantisation.double_quantization;
   request.group_size = chosen_group_size(plan.wanted, run.source.model);
+  if (const int64_t trained = trained_group_size(run.source);
+      trained > 0 && plan.wanted.group_size == 0 && !plan.wanted.format->group_sizes.empty())
+    request.group_size = trained;
   request.names_group = plan.wanted.group_size != 0;
   PackedModel packed;
-  if (plan.wanted.format->is_calibrated) {
+  std::optional<PackedModel> trained;
+  if (plan.wanted.format->is_calibrated) trained = trained_model(run.source, plan.wanted);
+  if (trained) {
+    packed = std::move(*trained);
+    request.packed = &packed;
+  } else if (plan.wanted.format->is_calibrated) {
     if (run.text.rows.empty()) run.text = open_calibration_text(run.config);
     packed =
         calibrated_model(run.config, plan.wanted, request.group_size, run.source.model, run.text);

@@ -80,9 +80,7 @@ class GroupSearch {
     for (size_t i = 0; i < weights_.size(); ++i)
       if (packs_[i])
         error += product_error(
-            decoded(rounded_to_nearest("awq", weights_[i] * factor, options_.rule)) / factor -
-                weights_[i],
-            moment_);
+            rounded_values(weights_[i] * factor, options_.rule) / factor - weights_[i], moment_);
     return error;
   }
 
@@ -153,8 +151,7 @@ class GroupSearch {
     at::Tensor least = at::full({weight.size(0), groups}, std::numeric_limits<float>::infinity());
     for (int step = 0; step < options_.clip_steps; ++step) {
       const at::Tensor kept = at::full_like(best, 1.0 - step / 20.0);
-      const at::Tensor change =
-          decoded(rounded_to_nearest("awq", weight, options_.rule, kept)) - weight;
+      const at::Tensor change = rounded_values(weight, options_.rule, kept) - weight;
       std::vector<at::Tensor> errors;
       for (int64_t first = 0; first < inputs; first += width) {
         const int64_t last = std::min(inputs, first + width);

@@ -84,29 +84,58 @@ PackedGroupParts packed_parts(const char* format, const GroupRule& rule, const a
   return simplified(std::move(parts));
 }
 
+namespace {
+
+/// Fits every group of every row; `take(row, group, first, last, grid)` does the rest.
+template <typename Take>
+void for_fitted_groups(const at::Tensor& wide, const GroupRule& rule, const at::Tensor& kept,
+                       const Take& take) {
+  const int64_t inputs = wide.size(1), groups = rule.groups(inputs), width = rule.width(inputs);
+  for_weight_rows(wide.size(0), inputs, [&](int64_t row) {
+    const float* values = wide.const_data_ptr<float>() + row * inputs;
+    for (int64_t group = 0; group < groups; ++group) {
+      const int64_t first = group * width, last = std::min(inputs, first + width);
+      const float share =
+          kept.defined() ? kept.const_data_ptr<float>()[row * groups + group] : 1.0f;
+      take(row, group, first, last, fitted_grid(values + first, last - first, rule, share));
+    }
+  });
+}
+
+}  // namespace
+
 PackedGroupParts rounded_to_nearest(const char* format, const at::Tensor& weight,
                                     const GroupRule& rule, const at::Tensor& kept) {
   const at::Tensor wide = weight.to(at::kFloat).contiguous();
   const int64_t outputs = wide.size(0), inputs = wide.size(1), groups = rule.groups(inputs);
-  const int64_t width = rule.width(inputs);
   at::Tensor codes = at::empty({outputs, inputs}, at::kByte);
   at::Tensor scales = at::empty({outputs, groups}, at::kFloat);
   at::Tensor zeros = at::empty({outputs, groups}, at::kByte);
-  for_weight_rows(outputs, inputs, [&](int64_t row) {
-    const float* values = wide.const_data_ptr<float>() + row * inputs;
-    for (int64_t group = 0; group < groups; ++group) {
-      const int64_t first = group * width, last = std::min(inputs, first + width);
-      const GroupGrid grid =
-          fitted_grid(values + first, last - first, rule,
-                      kept.defined() ? kept.const_data_ptr<float>()[row * groups + group] : 1.0f);
-      scales.mutable_data_ptr<float>()[row * groups + group] = grid.scale;
-      zeros.mutable_data_ptr<uint8_t>()[row * groups + group] = static_cast<uint8_t>(grid.zero);
-      for (int64_t k = first; k < last; ++k)
-        codes.mutable_data_ptr<uint8_t>()[row * inputs + k] =
-            static_cast<uint8_t>(grid.code(values[k], rule.top()));
-    }
-  });
+  for_fitted_groups(wide, rule, kept,
+                    [&](int64_t row, int64_t group, int64_t first, int64_t last, GroupGrid grid) {
+                      scales.mutable_data_ptr<float>()[row * groups + group] = grid.scale;
+                      zeros.mutable_data_ptr<uint8_t>()[row * groups + group] =
+                          static_cast<uint8_t>(grid.zero);
+                      const float* from = wide.const_data_ptr<float>() + row * inputs;
+                      uint8_t* to = codes.mutable_data_ptr<uint8_t>() + row * inputs;
+                      for (int64_t k = first; k < last; ++k)
+                        to[k] = static_cast<uint8_t>(grid.code(from[k], rule.top()));
+                    });
   return packed_parts(format, rule, codes, scales, zeros);
+}
+
+at::Tensor rounded_values(const at::Tensor& weight, const GroupRule& rule, const at::Tensor& kept) {
+  const at::Tensor wide = weight.to(at::kFloat).contiguous();
+  at::Tensor values = at::empty(wide.sizes(), at::kFloat);
+  const int64_t inputs = wide.size(1);
+  for_fitted_groups(wide, rule, kept,
+                    [&](int64_t row, int64_t, int64_t first, int64_t last, GroupGrid grid) {
+                      const float* from = wide.const_data_ptr<float>() + row * inputs;
+                      float* to = values.mutable_data_ptr<float>() + row * inputs;
+                      for (int64_t k = first; k < last; ++k)
+                        to[k] = grid.value(grid.code(from[k], rule.top()));
+                    });
+  return values;
 }
 
 at::Tensor unpacked_codes(const PackedGroupParts& parts) {

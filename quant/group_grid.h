@@ -53,6 +53,10 @@ PackedGroupParts packed_parts(const char* format, const GroupRule& rule, const a
 PackedGroupParts rounded_to_nearest(const char* format, const at::Tensor& weight,
                                     const GroupRule& rule, const at::Tensor& kept = {});
 
+/// What that decodes to, float32, before a reader rounds it to the scales' type: for searches.
+at::Tensor rounded_values(const at::Tensor& weight, const GroupRule& rule,
+                          const at::Tensor& kept = {});
+
 /// Codes of the parts, uint8 [outputs, inputs].
 at::Tensor unpacked_codes(const PackedGroupParts& parts);
 

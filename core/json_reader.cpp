@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/io.h"
+#include "core/utf8.h"
 
 namespace isogrid {
 namespace {

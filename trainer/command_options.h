@@ -25,7 +25,6 @@ struct CommandOptions {
   bool layers = false;
   int64_t step = 0;
   std::optional<std::string> outtype;
-  bool eval = false;
 
   void visit(auto&& field) {
     field("config", config, "A YAML file of settings.");
@@ -43,7 +42,6 @@ struct CommandOptions {
     field("layers", layers, "Figures of every layer.");
     field("step", step, "Which step.").at_least(0);
     field("outtype", outtype, "Type of the file: f16, q8_0, q4_k_m, ...");
-    field("eval", eval, "Measure before and after.");
   }
 };
 

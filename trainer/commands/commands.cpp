@@ -41,7 +41,7 @@ std::span<const Command> commands() {
       {"export", "write a model for other programs", "", 0, 0,
        {"config", "json"}, export_use, run_export},
       {"convert", "turn one kind of model file into another", "FROM TO", 2, 2,
-       {"outtype", "eval", "json"}, export_use, run_convert},
+       {"outtype", "json"}, export_use, run_convert},
       {"imatrix", "importance of weights, measured on text", "", 0, 0,
        {"config", "text_file", "output"}, model_use, run_imatrix},
       {"kd-cache", "write a teacher's best guesses to disk", "", 0, 0,

@@ -1,8 +1,10 @@
 #pragma once
+#include <cstdint>
 #include <sstream>
 #include <stdexcept>
 #include <string>
-#include <utility>
+#include <string_view>
+#include <type_traits>
 
 namespace isogrid {
 
@@ -33,16 +35,47 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-template <typename... Parts>
-std::string concat(const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  return std::move(text).str();
+/// One part of a message, as an output stream writes it. Out of line where it can be: there are
+/// hundreds of messages, each of which would be compiled with a stream of its own.
+void append_part(std::string& text, std::string_view part);
+void append_part(std::string& text, const char* part);
+void append_part(std::string& text, char part);
+void append_part(std::string& text, int64_t part);
+void append_part(std::string& text, uint64_t part);
+void append_part(std::string& text, double part);
+
+inline void append_part(std::string& text, const std::string& part) {
+  append_part(text, std::string_view(part));
+}
+
+template <typename Part>
+void append_part(std::string& text, const Part& part) {
+  if constexpr (std::is_convertible_v<const Part&, const char*>) {
+    append_part(text, static_cast<const char*>(part));
+  } else if constexpr (std::is_integral_v<Part> && sizeof(Part) > 1) {
+    using Wide = std::conditional_t<std::is_signed_v<Part>, int64_t, uint64_t>;
+    append_part(text, static_cast<Wide>(part));
+  } else if constexpr (std::is_same_v<Part, float>) {
+    append_part(text, static_cast<double>(part));
+  } else {
+    std::ostringstream stream;
+    stream << part;
+    append_part(text, std::string_view(stream.str()));
+  }
 }
 
 template <typename... Parts>
+std::string concat(const Parts&... parts) {
+  std::string text;
+  (append_part(text, parts), ...);
+  return text;
+}
+
+[[noreturn]] void throw_error(ExitCode code, const std::string& message);
+
+template <typename... Parts>
 [[noreturn]] void fail(ExitCode code, const Parts&... parts) {
-  throw Error(code, concat(parts...));
+  throw_error(code, concat(parts...));
 }
 
 }  // namespace isogrid

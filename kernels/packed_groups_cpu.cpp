@@ -9,25 +9,18 @@ namespace {
 #include "kernels/cpu_vector.inc"
 #include "kernels/nibble_vector.inc"
 
-template <typename S, typename T>
-struct SameType {
-  static constexpr bool value = false;
-};
-template <typename T>
-struct SameType<T, T> {
-  static constexpr bool value = true;
-};
+template <typename S>
+inline Lanes rounded_to(Lanes value) {
+  S narrow[kLanes];
+  store(narrow, value);
+  return load(narrow);
+}
 
-/// Rounded to the scale's type S, where `T` is another.
-template <typename S, typename T>
-inline Lanes rounded(Lanes value) {
-  if constexpr (SameType<S, float>::value || SameType<S, T>::value) {
-    return value;
-  } else {
-    S narrow[kLanes];
-    store(narrow, value);
-    return load(narrow);
-  }
+/// By way of `type`: products are rounded to the type of their scales first.
+inline Lanes rounded(Lanes value, Element type) {
+  if (type == Element::bf16) return rounded_to<Bf16>(value);
+  if (type == Element::f16) return rounded_to<F16>(value);
+  return value;
 }
 
 /// Codes [column, column + count) of a row, column a multiple of sixteen.
@@ -68,12 +61,39 @@ struct RowGroups {
 };
 
 template <typename S>
+void read_scales(const PackedGroups& w, int64_t at, int64_t count, float* to) {
+  const S* scales = static_cast<const S*>(w.scales) + at;
+  for_lanes(count, [&](int64_t g, int64_t n) { store(to + g, load(scales + g, n), n); });
+}
+
 void read_groups(const PackedGroups& w, int64_t row, int64_t first, int64_t count, RowGroups& to) {
-  const S* scales = static_cast<const S*>(w.scales) + row * w.groups + first;
-  for_lanes(count, [&](int64_t g, int64_t n) { store(to.scales + g, load(scales + g, n), n); });
+  const int64_t at = row * w.groups + first;
+  switch (w.scale_type) {
+    case Element::f32:
+      read_scales<float>(w, at, count, to.scales);
+      break;
+    case Element::bf16:
+      read_scales<Bf16>(w, at, count, to.scales);
+      break;
+    case Element::f16:
+      read_scales<F16>(w, at, count, to.scales);
+      break;
+  }
   const uint8_t* zeros = w.zeros == nullptr ? nullptr : w.zeros + row * w.groups + first;
   for (int64_t g = 0; g < count; ++g)
     to.zeros[g] = static_cast<float>(zeros == nullptr ? w.zero : zeros[g]);
+}
+
+inline float scale_at(const PackedGroups& w, int64_t row, int64_t group) {
+  const int64_t at = row * w.groups + group;
+  switch (w.scale_type) {
+    case Element::bf16:
+      return load_one(static_cast<const Bf16*>(w.scales) + at);
+    case Element::f16:
+      return load_one(static_cast<const F16*>(w.scales) + at);
+    default:
+      return static_cast<const float*>(w.scales)[at];
+  }
 }
 
 inline float zero_at(const PackedGroups& w, int64_t row, int64_t group) {
@@ -92,34 +112,33 @@ inline Lanes gather(const float* table, const int32_t* picks, int64_t count) {
 }
 
 /// Groups of whole sixteens of columns: each scale is read once.
-template <int bits, typename S, typename T>
-void stream_groups(const PackedGroups& w, const uint8_t* codes, int64_t row, T* to) {
+template <int bits, typename T>
+void stream_groups(const PackedGroups& w, const uint8_t* codes, int64_t row, Element by, T* to) {
   RowGroups held;
   for (int64_t first = 0; first < w.groups; first += kMostGroups) {
     const int64_t count = w.groups - first < kMostGroups ? w.groups - first : kMostGroups;
-    read_groups<S>(w, row, first, count, held);
+    read_groups(w, row, first, count, held);
     for (int64_t g = 0; g < count; ++g) {
       const int64_t begin = (first + g) * w.group_size;
       const int64_t end = begin + w.group_size < w.columns ? begin + w.group_size : w.columns;
       const Lanes scale = splat(held.scales[g]), zero = splat(held.zeros[g]);
       for_lanes(end - begin, [&](int64_t c, int64_t n) {
         const Lanes value = (load_stream<bits>(codes, begin + c, n) - zero) * scale;
-        store(to + begin + c, rounded<S, T>(value), n);
+        store(to + begin + c, rounded(value, by), n);
       });
     }
   }
 }
 
 /// Any grouping, sixteen columns at a time.
-template <int bits, typename S, typename T>
-void stream_row(const PackedGroups& w, int64_t row, T* to) {
+template <int bits, typename T>
+void stream_row(const PackedGroups& w, int64_t row, Element by, T* to) {
   const uint8_t* codes = w.codes + row * w.row_bytes;
   if (w.group_of == nullptr && (w.group_size % kLanes == 0 || w.groups == 1))
-    return stream_groups<bits, S>(w, codes, row, to);
-  const S* scales = static_cast<const S*>(w.scales) + row * w.groups;
+    return stream_groups<bits>(w, codes, row, by, to);
   RowGroups held;
   const bool fits = w.groups <= kMostGroups;
-  if (fits) read_groups<S>(w, row, 0, w.groups, held);
+  if (fits) read_groups(w, row, 0, w.groups, held);
   for_lanes(w.columns, [&](int64_t c, int64_t n) {
     int32_t groups[kLanes];
     for (int64_t i = 0; i < n; ++i)
@@ -131,67 +150,55 @@ void stream_row(const PackedGroups& w, int64_t row, T* to) {
       zero = gather(held.zeros, groups, n);
     } else {
       for (int64_t i = 0; i < n; ++i) {
-        scale[i] = load_one(scales + groups[i]);
+        scale[i] = scale_at(w, row, groups[i]);
         zero[i] = zero_at(w, row, groups[i]);
       }
     }
     const Lanes value = (load_stream<bits>(codes, c, n) - zero) * scale;
-    store(to + c, rounded<S, T>(value), n);
+    store(to + c, rounded(value, by), n);
   });
 }
 
 /// Four bits in plain groups: the sixteen products of a group are made once.
-template <typename S, typename T>
-void nibble_row(const PackedGroups& w, int64_t row, T* to) {
+template <typename T>
+void nibble_row(const PackedGroups& w, int64_t row, Element by, T* to) {
   const Lanes codes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const uint8_t* packed = w.codes + row * w.row_bytes;
-  const S* scales = static_cast<const S*>(w.scales) + row * w.groups;
   alignas(64) T table[kLanes];
   for (int64_t group = 0; group < w.groups; ++group) {
     const int64_t begin = group * w.group_size;
     const int64_t end = begin + w.group_size < w.columns ? begin + w.group_size : w.columns;
-    const Lanes product = (codes - zero_at(w, row, group)) * load_one(scales + group);
-    store(table, rounded<S, T>(product));
+    const Lanes product = (codes - zero_at(w, row, group)) * scale_at(w, row, group);
+    store(table, rounded(product, by));
     look_up_nibbles<NibbleOrder::low_first>(packed, begin, end, bits_of(table),
                                             bits_of(to + begin));
   }
 }
 
-template <typename S, typename T>
-void dequantise_rows(const PackedGroups& w, T* to, int64_t first, int64_t last) {
+template <typename T>
+void dequantise_rows(const PackedGroups& w, Element by, T* to, int64_t first, int64_t last) {
   for (int64_t row = first; row < last; ++row, to += w.columns) switch (w.bits) {
       case 2:
-        stream_row<2, S>(w, row, to);
+        stream_row<2>(w, row, by, to);
         break;
       case 3:
-        stream_row<3, S>(w, row, to);
+        stream_row<3>(w, row, by, to);
         break;
       case 8:
-        stream_row<8, S>(w, row, to);
+        stream_row<8>(w, row, by, to);
         break;
       default:
         if (w.group_of == nullptr)
-          nibble_row<S>(w, row, to);
+          nibble_row(w, row, by, to);
         else
-          stream_row<4, S>(w, row, to);
+          stream_row<4>(w, row, by, to);
     }
-}
-
-template <typename T>
-void dequantise_as(const PackedGroups& w, T* to, int64_t first, int64_t last) {
-  switch (w.scale_type) {
-    case Element::f32:
-      return dequantise_rows<float>(w, to, first, last);
-    case Element::bf16:
-      return dequantise_rows<Bf16>(w, to, first, last);
-    case Element::f16:
-      return dequantise_rows<F16>(w, to, first, last);
-  }
 }
 
 void dequantise(const PackedGroups& weight, Element element, void* to, int64_t first,
                 int64_t last) {
-  ISOGRID_BY_ANY_ELEMENT(element, dequantise_as(weight, static_cast<T*>(to), first, last))
+  const Element by = element == weight.scale_type ? Element::f32 : weight.scale_type;
+  ISOGRID_BY_ANY_ELEMENT(element, dequantise_rows(weight, by, static_cast<T*>(to), first, last))
 }
 
 }  // namespace

@@ -32,10 +32,22 @@ at::Tensor DenseWeight::rows(const at::Tensor& ids, at::ScalarType compute) cons
   return at::index_select(weight_.detach(), 0, ids).to(compute);
 }
 
-void DenseWeight::accumulate_rows(const at::Tensor& ids, const at::Tensor& d_rows) {
-  const at::NoGradGuard no_grad;
+at::Tensor& DenseWeight::gradient() {
   at::Tensor& gradient = weight_.mutable_grad();
   if (!gradient.defined()) gradient = at::zeros_like(weight_.detach());
+  return gradient;
+}
+
+bool DenseWeight::accumulate_slice(int64_t first, const at::Tensor& d_rows) {
+  const at::NoGradGuard no_grad;
+  at::Tensor part = gradient().slice(0, first, first + d_rows.size(0));
+  add_onto(part, d_rows);
+  return true;
+}
+
+void DenseWeight::accumulate_rows(const at::Tensor& ids, const at::Tensor& d_rows) {
+  const at::NoGradGuard no_grad;
+  at::Tensor& gradient = this->gradient();
   gradient.index_add_(0, ids, d_rows.to(gradient.scalar_type()));
 }
 

@@ -19,6 +19,7 @@ class DenseWeight final : public WeightSource {
   at::Tensor rows(const at::Tensor& ids, at::ScalarType compute) const override;
   bool trains() const override { return weight_.requires_grad(); }
   void accumulate(const at::Tensor& d_weight) override { add_gradient(weight_, d_weight); }
+  bool accumulate_slice(int64_t first, const at::Tensor& d_rows) override;
   void accumulate_rows(const at::Tensor& ids, const at::Tensor& d_rows) override;
   void visit(const std::string& prefix, Role role, const TensorVisitor& visitor) override {
     visitor({prefix + ".weight", &weight_, role});
@@ -26,6 +27,8 @@ class DenseWeight final : public WeightSource {
   void to(at::Device device) override;
 
  private:
+  at::Tensor& gradient();
+
   at::Tensor weight_;
 };
 

@@ -23,7 +23,8 @@ std::optional<kernels::Element> added_element(const at::Tensor& onto, const at::
   return std::nullopt;
 }
 
-/// One pass, without a float32 copy of a half-precision value.
+}  // namespace
+
 void add_onto(at::Tensor& onto, const at::Tensor& value) {
   const auto element = added_element(onto, value);
   if (!element) {
@@ -36,8 +37,6 @@ void add_onto(at::Tensor& onto, const at::Tensor& value) {
     kernels::optimizer_kernels().accumulate(*element, value.const_data_ptr(), to, first, last);
   });
 }
-
-}  // namespace
 
 void add_gradient(at::Tensor& trainable, const at::Tensor& value) {
   const at::NoGradGuard no_grad;

@@ -60,6 +60,9 @@ struct StepInfo {
   int64_t total_steps = 0;
 };
 
+/// onto += value in one pass, without a float32 copy of a half-precision value.
+void add_onto(at::Tensor& onto, const at::Tensor& value);
+
 /// Adds `value` to the gradient of a trainable tensor, creating it at the first call.
 void add_gradient(at::Tensor& trainable, const at::Tensor& value);
 
@@ -91,6 +94,9 @@ class WeightSource {
   virtual bool trains() const = 0;
   /// dL/dW [out, in] -> the gradients of what trains.
   virtual void accumulate(const at::Tensor& d_weight) = 0;
+  /// The same of rows [first, first + n) alone, so that a large dL/dW need not exist whole; false:
+  /// it was not taken, the whole is needed.
+  virtual bool accumulate_slice(int64_t /*first*/, const at::Tensor& /*d_rows*/) { return false; }
   /// The gradient of rows(): d_rows [n, in] added at ids.
   virtual void accumulate_rows(const at::Tensor& ids, const at::Tensor& d_rows) = 0;
 

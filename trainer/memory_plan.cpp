@@ -29,13 +29,13 @@ int64_t backward_row(const DecoderConfig& shape) {
   return std::max(4 * shape.intermediate + 2 * shape.hidden, 5 * q + 4 * kv + 2 * shape.hidden);
 }
 
-/// The chunk of logits, which become their own gradient, and the head's gradient before it is
-/// added.
+/// The chunk of logits, which become their own gradient, and what there is of the head's gradient
+/// before it is added.
 int64_t logits_workspace(const RunSizes& sizes) {
   const int64_t rows = std::min(loss_rows_per_chunk(sizes.shape.vocabulary, sizes.trains_head),
                                 std::max<int64_t>(1, sizes.largest_batch_labels));
   int64_t bytes = rows * sizes.shape.vocabulary * sizes.compute_bytes;
-  if (sizes.trains_head) bytes += sizes.head_parameters * sizes.compute_bytes;
+  if (sizes.trains_head) bytes += sizes.head_gradient * sizes.compute_bytes;
   return bytes;
 }
 

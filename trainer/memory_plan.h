@@ -15,10 +15,10 @@ namespace isogrid {
 /// Sizes a run's memory depends on, known before a weight is loaded.
 struct RunSizes {
   DecoderConfig shape;
-  int64_t parameters = 0;        // of the model
-  int64_t trained = 0;           // of what trains
-  int64_t trained_in_model = 0;  // of those, the model's own (full, freeze, additional_target)
-  int64_t head_parameters = 0;
+  int64_t parameters = 0;         // of the model
+  int64_t trained = 0;            // of what trains
+  int64_t trained_in_model = 0;   // of those, the model's own (full, freeze, additional_target)
+  int64_t head_gradient = 0;      // numbers of it that are made before they are added
   int64_t quantised = 0;          // of the model's, those held in few bits
   int64_t quantised_bytes = 0;    // and what they take
   int64_t largest_quantised = 0;  // of one weight: it is expanded whole

@@ -4,6 +4,7 @@
 #include "models/registry.h"
 #include "models/rounding.h"
 #include "models/weights.h"
+#include "trainer/loss/head_loss.h"
 #include "trainer/memory_plan.h"
 #include "trainer/open_model.h"
 #include "trainer/open_training.h"
@@ -43,7 +44,14 @@ void count_parameters(CausalLm& model, RunSizes& sizes) {
     if (!is_adapter(slot.role)) sizes.trained_in_model += count;
   });
   sizes.trains_head = model.head->trains();
-  sizes.head_parameters = model.head->outputs() * model.head->inputs();
+}
+
+/// A head that is rounded takes its gradient whole.
+int64_t head_gradient(CausalLm& model, const QatConfig& config) {
+  const int64_t rows = model.head->outputs(), columns = model.head->inputs();
+  const char* name = model.head == model.embedding ? "model.embed_tokens.weight" : "lm_head.weight";
+  const bool whole = target_grids(model, config).count(name) != 0;
+  return columns * (whole ? rows : std::min(rows, head_gradient_rows(columns)));
 }
 
 void find_largest_batch(const BatchStream& batches, const RunPlan& plan, RunSizes& sizes) {
@@ -79,6 +87,7 @@ RunSizes sizes_before_loading(const RunConfig& config, const ModelFolder& folder
   sizes.master_bytes = element_bytes(precision.master);
   sizes.stored_bytes = element_bytes(stored);
   sizes.optimizer_bytes = optimizer_bytes_per_number(config.optimizer);
+  sizes.head_gradient = head_gradient(model, config.qat);
   sizes.rounding_bytes = rounding_bytes(model, config.qat, sizes.compute_bytes);
   sizes.averages = config.optimizer.ema_decay > 0;
   find_largest_batch(batches, plan, sizes);

@@ -1,5 +1,7 @@
 #include "data/templates/prompt.h"
 
+#include <utility>
+
 #include "core/error.h"
 #include "data/templates/system_text.h"
 #include "data/templates/text.h"

@@ -23,8 +23,13 @@ struct HeldLoss : torch::CustomClassHolder {
   std::shared_ptr<const LogitsLoss> loss;
 };
 
+/// A few rows of the head's gradient at a time: still in a cache when they are added.
 void accumulate_head(WeightSource& head, const at::Tensor& d_logits, const at::Tensor& inputs) {
-  head.accumulate(at::mm(d_logits.to(inputs.scalar_type()).t(), inputs));
+  const at::Tensor by_token = d_logits.to(inputs.scalar_type()).t();
+  const int64_t rows = head_gradient_rows(inputs.size(1));
+  for (int64_t first = 0; first < by_token.size(0); first += rows)
+    if (!head.accumulate_slice(first, at::mm(by_token.slice(0, first, first + rows), inputs)))
+      return head.accumulate(at::mm(by_token, inputs));
 }
 
 /// body(first, last) over chunks of rows few enough that their logits are small.
@@ -101,6 +106,11 @@ int64_t loss_rows_per_chunk(int64_t vocabulary, bool head_trains) {
   constexpr int64_t kFewestWhenTrained = 1024;
   const int64_t rows = head_rows_per_chunk(vocabulary);
   return head_trains ? std::max(rows, kFewestWhenTrained) : rows;
+}
+
+int64_t head_gradient_rows(int64_t hidden) {
+  constexpr int64_t kNumbers = int64_t{1} << 23;
+  return std::max<int64_t>(1, kNumbers / hidden);
 }
 
 void check_known_factor(const at::Tensor& d_losses, double known_factor) {

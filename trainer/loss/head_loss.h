@@ -34,6 +34,9 @@ at::Tensor head_loss(const at::Tensor& hidden, WeightSource& head, const at::Ten
 /// Rows of logits that exist at a time.
 int64_t loss_rows_per_chunk(int64_t vocabulary, bool head_trains);
 
+/// Rows of a head's gradient that are made before they are added, where the head takes them so.
+int64_t head_gradient_rows(int64_t hidden);
+
 /// Refuses (70) a backward pass that scales by something else than it said it would.
 void check_known_factor(const at::Tensor& d_losses, double known_factor);
 

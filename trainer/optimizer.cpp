@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "kernels/optimizer.h"
+#include "trainer/fresh_zeros.h"
 
 namespace isogrid {
 
@@ -41,7 +42,7 @@ using Step = UpdateRule::Step;
 
 at::Tensor zeros_like_slice(const TrainedSlice& slice, const Trainables& trainables) {
   const auto type = trainables.master.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return at::zeros(slice.shape, trainables.master.options().dtype(type));
+  return fresh_zeros(slice.shape, trainables.master.options().dtype(type));
 }
 
 kernels::AdamwSettings adamw_settings(const Step& step) {

@@ -2,9 +2,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+
+#include "trainer/fresh_zeros.h"
 
 namespace isogrid {
 namespace {
@@ -46,7 +47,7 @@ Trainables lay_out_trainables(CausalLm& model, const MasterPolicy& policy) {
     trained.push_back(slot);
   });
   const auto flat = [&](at::ScalarType type) {
-    return at::zeros({size}, at::TensorOptions().dtype(type).device(policy.device));
+    return fresh_zeros({size}, at::TensorOptions().dtype(type).device(policy.device));
   };
   trainables.master = flat(policy.master);
   trainables.working = policy.compute == policy.master ? trainables.master : flat(policy.compute);

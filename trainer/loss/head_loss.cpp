@@ -102,10 +102,12 @@ class HeadLossFunction : public torch::autograd::Function<HeadLossFunction> {
 
 int64_t loss_rows_per_chunk(int64_t vocabulary, bool head_trains) {
   // The head's whole gradient is read and written once for each chunk: few rows would be all
-  // traffic and no product.
-  constexpr int64_t kFewestWhenTrained = 1024;
+  // traffic and no product. Many, of a large vocabulary, would be most of the run's memory.
+  constexpr int64_t kFewestWhenTrained = 1024, kMostLogits = int64_t{96} << 20;
   const int64_t rows = head_rows_per_chunk(vocabulary);
-  return head_trains ? std::max(rows, kFewestWhenTrained) : rows;
+  if (!head_trains) return rows;
+  return std::max(rows,
+                  std::min(kFewestWhenTrained, kMostLogits / std::max<int64_t>(1, vocabulary)));
 }
 
 int64_t head_gradient_rows(int64_t hidden) {

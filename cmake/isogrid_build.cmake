@@ -46,7 +46,7 @@ endif()
 
 # isogrid_library(core SOURCES a.cpp b.cpp ALONE b.cpp PUBLIC isogrid::torch PRIVATE yaml-cpp)
 # makes the static library isogrid_core and its alias isogrid::core. Most of a small file's time goes
-# into the headers it reads, so five are read together; those named ALONE are slow by themselves.
+# into the headers it reads, so ten are read together; those named ALONE are slow by themselves.
 # CALLS_ONLY: its time goes into what it calls, LibTorch or our kernels, and -O1 compiles a third
 # faster; all but the files named LOOPS.
 function(isogrid_library name)
@@ -62,9 +62,9 @@ function(isogrid_library name)
   endif()
 endfunction()
 
-# isogrid_together(target alone.cpp): compiles the sources of a target five at a time, but for these.
+# isogrid_together(target alone.cpp): compiles the sources of a target ten at a time, but for these.
 function(isogrid_together target)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${ISOGRID_UNITY} UNITY_BUILD_BATCH_SIZE 5)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${ISOGRID_UNITY} UNITY_BUILD_BATCH_SIZE 10)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 

@@ -122,28 +122,28 @@ ImportanceMatrix parse_old_form(ByteSpan file, const std::string& name) {
 }
 
 template <typename T>
-void append_number(std::string& bytes, T value) {
+void append_value(std::string& bytes, T value) {
   char text[sizeof(T)];
   std::memcpy(text, &value, sizeof value);
   bytes.append(text, sizeof text);
 }
 
 void append_sized(std::string& bytes, const std::string& text) {
-  append_number(bytes, static_cast<int32_t>(text.size()));
+  append_value(bytes, static_cast<int32_t>(text.size()));
   bytes += text;
 }
 
 std::string old_form(const ImportanceMatrix& matrix) {
   std::string bytes;
-  append_number(bytes, static_cast<int32_t>(matrix.weights.size()));
+  append_value(bytes, static_cast<int32_t>(matrix.weights.size()));
   for (const auto& [name, sums] : matrix.weights) {
     const float pieces = std::ceil(sums.tokens / static_cast<float>(matrix.chunk_size));
     append_sized(bytes, name);
-    append_number(bytes, static_cast<int32_t>(pieces));
-    append_number(bytes, static_cast<int32_t>(sums.squares.size()));
-    for (const float mean : sums.means()) append_number(bytes, mean * pieces);
+    append_value(bytes, static_cast<int32_t>(pieces));
+    append_value(bytes, static_cast<int32_t>(sums.squares.size()));
+    for (const float mean : sums.means()) append_value(bytes, mean * pieces);
   }
-  append_number(bytes, static_cast<int32_t>(matrix.chunks));
+  append_value(bytes, static_cast<int32_t>(matrix.chunks));
   append_sized(bytes, matrix.datasets.empty() ? "" : matrix.datasets.back());
   return bytes;
 }

@@ -1,6 +1,7 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
+#include "core/error.h"
 #include "core/json.h"
 #include "core/safetensors.h"
 #include "tests/core/refusal.h"
@@ -9,7 +10,7 @@
 namespace isogrid {
 namespace {
 
-constexpr const char* kUp = "model.layers.0.mlp.up_proj";
+constexpr const char* kUpProjection = "model.layers.0.mlp.up_proj";
 
 class TorchaoExport : public testing::Test {
  protected:
@@ -20,11 +21,12 @@ class TorchaoExport : public testing::Test {
     write_torchao(source, request);
   }
   at::Tensor part(const char* name) {
-    return test::written(directory, std::string(kUp) + "._weight_" + name);
+    return test::written(directory, std::string(kUpProjection) + "._weight_" + name);
   }
   at::Tensor stored() {
+    const std::string wanted = concat(kUpProjection, ".weight");
     for (const ExportTensor& tensor : export_tensors(source))
-      if (tensor.name == std::string(kUp) + ".weight") return tensor.value();
+      if (tensor.name == wanted) return tensor.value();
     return {};
   }
 
@@ -41,7 +43,7 @@ TEST_F(TorchaoExport, EightBitsHaveAScaleForEachRow) {
   const at::Tensor expected = (stored().abs().amax(1, true) / 127.5).to(at::kFloat);
   EXPECT_TRUE(part("scale").equal(expected));
   const at::Tensor decoded = part("qdata").to(at::kFloat) * part("scale");
-  EXPECT_TRUE(test::read_back(directory, kUp, at::kFloat).equal(decoded));
+  EXPECT_TRUE(test::read_back(directory, kUpProjection, at::kFloat).equal(decoded));
   EXPECT_LE((decoded - stored().to(at::kFloat)).abs().max().item<float>(),
             1.01 * part("scale").max().item<float>());
 }
@@ -54,14 +56,15 @@ TEST_F(TorchaoExport, FourBitsHaveAScaleForEachGroup) {
   EXPECT_LE(part("qdata").max().item<int>(), 7);
   const at::Tensor decoded =
       part("qdata").to(at::kBFloat16).reshape({128, 4, 64}) * part("scale").unsqueeze(2);
-  EXPECT_TRUE(test::read_back(directory, kUp, at::kBFloat16).equal(decoded.reshape({128, 256})));
+  EXPECT_TRUE(
+      test::read_back(directory, kUpProjection, at::kBFloat16).equal(decoded.reshape({128, 256})));
 }
 
 TEST_F(TorchaoExport, TheFileSaysWhatItsPartsMake) {
   write("int8dq", 0);
   const SafetensorsFile file(directory / "out/model.safetensors");
   const SafetensorsMetadata& metadata = file.header().metadata();
-  const Json up = parse_json(metadata.at(std::string(kUp) + ".weight"), "metadata");
+  const Json up = parse_json(metadata.at(std::string(kUpProjection) + ".weight"), "metadata");
   EXPECT_EQ(up["_type"], "Int8Tensor");
   EXPECT_EQ(up["_data"]["block_size"], Json::array({1, 256}));
   EXPECT_EQ(up["_data"]["act_quant_kwargs"]["_type"], "QuantizeTensorToInt8Kwargs");
@@ -84,13 +87,13 @@ TEST_F(TorchaoExport, CodesBeyondTheirBitsAreRefused) {
   write("int4wo", 64);
   std::vector<NamedTensor> tensors = read_tensors(directory / "out/model.safetensors");
   for (NamedTensor& each : tensors)
-    if (each.name == std::string(kUp) + "._weight_qdata")
+    if (each.name == std::string(kUpProjection) + "._weight_qdata")
       each.tensor = each.tensor.clone().fill_(8);
     else
       each.tensor = each.tensor.clone();
   write_tensors(directory / "out/model.safetensors", tensors);
-  expect_refusal([&] { test::read_back(directory, kUp, at::kFloat); }, ExitCode::refused_input,
-                 "up_proj._weight_qdata: holds codes outside -8 to 7");
+  expect_refusal([&] { test::read_back(directory, kUpProjection, at::kFloat); },
+                 ExitCode::refused_input, "up_proj._weight_qdata: holds codes outside -8 to 7");
 }
 
 }  // namespace

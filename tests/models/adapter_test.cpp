@@ -24,7 +24,7 @@ using test::tolerance;
 
 enum class Kind { lora, dora };
 
-struct Case {
+struct AdapterCase {
   Kind kind;
   at::ScalarType type;
   Prologue prologue;
@@ -32,12 +32,12 @@ struct Case {
   bool first_has_none;  // a group of which not every linear has an adapter
 };
 
-class AdapterTest : public testing::TestWithParam<Case> {
+class AdapterTest : public testing::TestWithParam<AdapterCase> {
  protected:
   static constexpr int64_t kTokens = 13, kIn = 24;
 
   void SetUp() override {
-    const Case& c = GetParam();
+    const AdapterCase& c = GetParam();
     projection.prologue = c.prologue;
     projection.norm = {at::rand({kIn}).to(c.type), 1e-5};
     for (size_t i = 0; i < c.outs.size(); ++i) {
@@ -85,7 +85,7 @@ class AdapterTest : public testing::TestWithParam<Case> {
 };
 
 TEST_P(AdapterTest, InsideTheProjectionEqualsTheChangedWeight) {
-  const Case& c = GetParam();
+  const AdapterCase& c = GetParam();
   const auto expected = project_composition(projection, weights, x);
   std::vector<at::Tensor> seeds;
   for (const at::Tensor& y : expected) seeds.push_back(at::randn(y.sizes()).to(c.type));
@@ -104,12 +104,12 @@ TEST_P(AdapterTest, InsideTheProjectionEqualsTheChangedWeight) {
 
 INSTANTIATE_TEST_SUITE_P(
     KindAndGroup, AdapterTest,
-    testing::Values(Case{Kind::lora, at::kFloat, Prologue::rms_norm, {16, 8, 8}, false},
-                    Case{Kind::lora, at::kFloat, Prologue::none, {16}, false},
-                    Case{Kind::lora, at::kFloat, Prologue::rms_norm, {16, 8, 8}, true},
-                    Case{Kind::lora, at::kBFloat16, Prologue::rms_norm, {16, 8}, false},
-                    Case{Kind::dora, at::kFloat, Prologue::rms_norm, {16, 8, 8}, false},
-                    Case{Kind::dora, at::kFloat, Prologue::none, {16}, false}));
+    testing::Values(AdapterCase{Kind::lora, at::kFloat, Prologue::rms_norm, {16, 8, 8}, false},
+                    AdapterCase{Kind::lora, at::kFloat, Prologue::none, {16}, false},
+                    AdapterCase{Kind::lora, at::kFloat, Prologue::rms_norm, {16, 8, 8}, true},
+                    AdapterCase{Kind::lora, at::kBFloat16, Prologue::rms_norm, {16, 8}, false},
+                    AdapterCase{Kind::dora, at::kFloat, Prologue::rms_norm, {16, 8, 8}, false},
+                    AdapterCase{Kind::dora, at::kFloat, Prologue::none, {16}, false}));
 
 /// The mask the projection draws, from a row of ones.
 at::Tensor mask_of(const TrainingNoise& noise, int64_t columns, double p, uint64_t stream) {

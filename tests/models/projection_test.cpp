@@ -44,7 +44,7 @@ class RoundedWeight final : public WeightSource {
   at::Tensor latent_;
 };
 
-struct Case {
+struct ProjectionCase {
   Prologue prologue;
   at::ScalarType type;
   int64_t tokens, in;
@@ -52,10 +52,10 @@ struct Case {
   bool lossy;
 };
 
-class ProjectionTest : public testing::TestWithParam<Case> {
+class ProjectionTest : public testing::TestWithParam<ProjectionCase> {
  protected:
   void SetUp() override {
-    const Case& c = GetParam();
+    const ProjectionCase& c = GetParam();
     projection.prologue = c.prologue;
     projection.norm = {at::randn({c.in}).to(c.type).requires_grad_(), 1e-5};
     for (const int64_t out : c.outs) {
@@ -102,7 +102,7 @@ class ProjectionTest : public testing::TestWithParam<Case> {
 };
 
 TEST_P(ProjectionTest, FunctionEqualsCompositionForwardAndBackward) {
-  const Case& c = GetParam();
+  const ProjectionCase& c = GetParam();
   const bool gated = c.prologue == Prologue::swiglu;
   const auto expected = project_composition(projection, leaves, x, up, onto);
   std::vector<at::Tensor> seeds;
@@ -132,15 +132,15 @@ TEST_P(ProjectionTest, WithoutGradModeNothingIsKept) {
 
 INSTANTIATE_TEST_SUITE_P(
     PrologueTypeAndShape, ProjectionTest,
-    testing::Values(Case{Prologue::none, at::kFloat, 5, 17, {9}, false},
-                    Case{Prologue::rms_norm, at::kFloat, 33, 72, {48, 24, 24}, false},
-                    Case{Prologue::rms_norm, at::kFloat, 1, 72, {48, 24, 24}, true},
-                    Case{Prologue::swiglu, at::kFloat, 20, 173, {72}, false},
-                    Case{Prologue::swiglu, at::kFloat, 20, 173, {72}, true},
-                    Case{Prologue::rms_norm, at::kDouble, 7, 10, {3, 4}, false},
-                    Case{Prologue::swiglu, at::kDouble, 7, 10, {3}, true},
-                    Case{Prologue::rms_norm, at::kBFloat16, 40, 64, {32, 16, 16}, false},
-                    Case{Prologue::none, at::kBFloat16, 3, 64, {32}, false}));
+    testing::Values(ProjectionCase{Prologue::none, at::kFloat, 5, 17, {9}, false},
+                    ProjectionCase{Prologue::rms_norm, at::kFloat, 33, 72, {48, 24, 24}, false},
+                    ProjectionCase{Prologue::rms_norm, at::kFloat, 1, 72, {48, 24, 24}, true},
+                    ProjectionCase{Prologue::swiglu, at::kFloat, 20, 173, {72}, false},
+                    ProjectionCase{Prologue::swiglu, at::kFloat, 20, 173, {72}, true},
+                    ProjectionCase{Prologue::rms_norm, at::kDouble, 7, 10, {3, 4}, false},
+                    ProjectionCase{Prologue::swiglu, at::kDouble, 7, 10, {3}, true},
+                    ProjectionCase{Prologue::rms_norm, at::kBFloat16, 40, 64, {32, 16, 16}, false},
+                    ProjectionCase{Prologue::none, at::kBFloat16, 3, 64, {32}, false}));
 
 TEST(Matvec, AgreesWithTheProductForEveryNumberOfRowsAndOddSizes) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16})

@@ -1,5 +1,8 @@
 #include "core/process_memory.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cstdio>
 
 namespace isogrid {
@@ -14,6 +17,14 @@ int64_t peak_resident_bytes() {
     if (std::sscanf(line, "VmHWM: %lld kB", &kilobytes) == 1) break;
   std::fclose(file);
   return kilobytes << 10;
+}
+
+void drop_pages(std::span<const std::byte> mapped) {
+  static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<uintptr_t>(mapped.data());
+  const uintptr_t first = (address + page - 1) / page * page;
+  const uintptr_t last = (address + mapped.size()) / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 }  // namespace isogrid

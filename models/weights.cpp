@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/process_memory.h"
 #include "core/tensor_file.h"
 #include "models/registry.h"
 #include "models/stored_tensor.h"
@@ -141,7 +142,9 @@ void install_quantised(CausalLm& model, const WeightIndex& weights, const LoadOp
     if (found != sources.end()) {
       linear.weight = found->second;
     } else if (options.quantise) {
-      linear.weight = options.quantise(weight, stored_tensor(*weights.find(weight)));
+      const WeightLocation& location = *weights.find(weight);
+      linear.weight = options.quantise(weight, stored_tensor(location));
+      drop_pages(location.bytes());
     } else {
       return;
     }
@@ -190,10 +193,12 @@ void load_weights(CausalLm& model, const WeightIndex& weights, const LoadOptions
   if (options.keep_blocks) install_blocks(model, weights);
   model.visit([&](const TensorSlot& slot) {
     if (is_adapter(slot.role) || is_quantised(slot.role) || slot.of_run) return;
-    const at::Tensor stored = stored_tensor(*weights.find(slot.name));
-    if (options.take && options.take(slot, stored)) return;
-    *slot.tensor =
-        slot.in_master ? stored.to(options.device) : stored.to(options.device, model.compute);
+    const WeightLocation& location = *weights.find(slot.name);
+    const at::Tensor stored = stored_tensor(location);
+    if (!options.take || !options.take(slot, stored))
+      *slot.tensor =
+          slot.in_master ? stored.to(options.device) : stored.to(options.device, model.compute);
+    if (!slot.tensor->is_alias_of(stored)) drop_pages(location.bytes());
   });
 }
 

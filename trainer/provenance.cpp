@@ -5,6 +5,7 @@
 #include "configs/values.h"
 #include "core/dtype.h"
 #include "core/hash.h"
+#include "core/process_memory.h"
 
 namespace isogrid {
 namespace {
@@ -20,23 +21,26 @@ void hash_blocks(Sha256& hash, ByteSpan bytes) {
 
 }  // namespace
 
-std::string model_fingerprint(const WeightIndex& weights) {
+std::string model_fingerprint(const InputDirectory& files) {
+  // A mapping of its own: what it touches would stay in memory as long as the run's.
+  const WeightIndex weights = open_weights(files);
   Sha256 hash;
   for (const WeightLocation& location : weights.tensors()) {
     std::string head = location.name + " " + std::string(dtype_name(location.entry->dtype));
     for (const int64_t size : location.entry->shape) head += " " + std::to_string(size);
     hash.update(as_bytes(head + "\n"));
     hash_blocks(hash, location.bytes());
+    drop_pages(location.bytes());
   }
   return to_hex(hash.finish());
 }
 
-Provenance provenance_of(const RunConfig& config, const WeightIndex* weights) {
+Provenance provenance_of(const RunConfig& config, const InputDirectory* files) {
   Provenance provenance;
   RunConfig copy = config;
   for (const Field& field : fields_of(copy))
     provenance.settings[std::string(field.name)] = plain_text_of(field);
-  if (weights != nullptr) provenance.model_fingerprint = model_fingerprint(*weights);
+  if (files != nullptr) provenance.model_fingerprint = model_fingerprint(*files);
   return provenance;
 }
 

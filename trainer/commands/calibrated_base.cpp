@@ -29,7 +29,7 @@ bool is_dense(const ModelFolder& folder) {
 Json record_of(const RunConfig& config, const ModelFolder& folder, const CalibrationText& text) {
   const ExportConfig& how = config.exporting;
   Json record;
-  record["model_fingerprint"] = model_fingerprint(open_weights(*folder.files));
+  record["model_fingerprint"] = model_fingerprint(*folder.files);
   record["bits"] = *config.quantisation.quantization_bit;
   record["calibration"] = text.origin;
   record["order"] = how.export_quantization_order;

@@ -59,7 +59,7 @@ int64_t vocabulary_of(const RunConfig& config) {
 /// Of everything the teacher's numbers depend on.
 std::string teacher_hash(const RunConfig& config, const OpenedModel& opened) {
   Sha256 hash;
-  hash.update(as_bytes(model_fingerprint(open_weights(*opened.folder.files))));
+  hash.update(as_bytes(model_fingerprint(*opened.folder.files)));
   hash.update(as_bytes(opened.folder.config.dump()));
   for (const PeftFolder& adapter : open_adapters(config))
     hash.update(MappedFile(adapter.files->open("adapter_model.safetensors"), adapter.path).bytes());

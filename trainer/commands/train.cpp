@@ -224,7 +224,8 @@ OpenedTraining load_training(const RunConfig& config, const PreparedRun& prepare
 
 Provenance full_provenance(const RunConfig& config, const Publication& publication,
                            const DataReport& data) {
-  Provenance provenance = provenance_of(config, publication.base_weights.get());
+  Provenance provenance = provenance_of(
+      config, publication.base_weights != nullptr ? publication.base.files.get() : nullptr);
   provenance.data_fingerprint = data.train_fingerprint;
   provenance.tokenizer_hash = data.tokenizer_sha256;
   provenance.chat_template = data.chat_template;

@@ -71,8 +71,7 @@ bool FakeQuantWeight::keeps_records() const {
 
 /// Scales that stay are worth fitting, where the grid has not done it itself.
 bool FakeQuantWeight::fits_scales() const {
-  return options_.scales != ScaleMode::derived && !grid_->searches() &&
-         grid_->scales(inputs()) > 0;
+  return options_.scales != ScaleMode::derived && !grid_->searches() && grid_->scales(inputs()) > 0;
 }
 
 bool FakeQuantWeight::renews_records(const StepInfo& step) const {

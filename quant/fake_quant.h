@@ -9,8 +9,8 @@ namespace isogrid {
 /// Where a fake-quantised weight has its scales from.
 enum class ScaleMode {
   derived,  // from the latent weight, at every use (a grid that searches: every refresh_steps)
-  learned,  // from the weight when rounding starts, times a gain that trains
-  frozen,   // from the weight when rounding starts
+  learned,  // fitted to the weight when rounding starts, times a gain that trains
+  frozen,   // fitted to the weight when rounding starts
 };
 
 struct FakeQuantOptions {
@@ -57,6 +57,7 @@ class FakeQuantWeight final : public WeightSource {
  private:
   bool learns() const { return options_.scales == ScaleMode::learned; }
   bool keeps_records() const;
+  bool fits_scales() const;
   bool is_settled() const;
   bool renews_records(const StepInfo& step) const;
   void round_rows(const at::Tensor& wide, const at::Tensor& ids, at::Tensor& out) const;

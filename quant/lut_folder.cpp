@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/bitwise_right_shift.h>
 
-#include <map>
 #include <set>
 
 #include "core/error.h"
@@ -21,14 +20,6 @@ namespace {
 
 constexpr int64_t kLutVersion = 1;
 constexpr int64_t kMostRank = 1 << 24;
-
-/// What config.json says of one linear.
-struct LutLayer {
-  std::string parameters;
-  int bits = 4;
-  int64_t rank = 0;
-  bool baked = false;
-};
 
 /// A linear of the model that is being read.
 struct LutRead {
@@ -148,7 +139,7 @@ LutLayer layer_settings(const JsonFields& fields) {
 
 class LutFolder final : public QuantisedFolder {
  public:
-  LutFolder(std::map<std::string, LutLayer> layers, bool half, std::string where)
+  LutFolder(LutLayers layers, bool half, std::string where)
       : layers_(std::move(layers)), half_(half), where_(std::move(where)) {}
 
   std::string_view name() const override { return "lut"; }
@@ -173,25 +164,32 @@ class LutFolder final : public QuantisedFolder {
   }
 
  private:
-  std::map<std::string, LutLayer> layers_;
+  LutLayers layers_;
   bool half_;
   std::string where_;
 };
 
 }  // namespace
 
-std::shared_ptr<const QuantisedFolder> lut_folder(const Json& quantization,
-                                                  const std::string& where) {
+LutLayers lut_layers_of(const Json& quantization, const std::string& where) {
   const std::string place = where + ": quantization_config";
   const JsonFields fields(quantization, place);
   if (fields.integer("version") != kLutVersion)
     fail(ExitCode::refused_input, place, ": version: came ", fields.integer("version"),
          ", this program reads ", kLutVersion, "; use a newer one");
   static_cast<void>(fields.object("layers"));
-  std::map<std::string, LutLayer> layers;
+  LutLayers layers;
   for (const auto& [name, settings] : fields.value("layers").items())
     layers[name] = layer_settings(JsonFields(settings, concat(place, ": layers: ", name)));
-  return std::make_shared<LutFolder>(std::move(layers), fields.boolean("half"), place);
+  return layers;
+}
+
+std::shared_ptr<const QuantisedFolder> lut_folder(const Json& quantization,
+                                                  const std::string& where) {
+  LutLayers layers = lut_layers_of(quantization, where);
+  const std::string place = where + ": quantization_config";
+  const bool half = JsonFields(quantization, place).boolean("half");
+  return std::make_shared<LutFolder>(std::move(layers), half, place);
 }
 
 std::string lut_parameters(const WeightSource& weight) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,6 +22,18 @@ std::shared_ptr<const QuantisedFolder> lut_folder(const Json& quantization,
                                                   const std::string& where);
 
 constexpr const char* kLutMethod = "isogrid_lut";
+
+/// What config.json says of one linear.
+struct LutLayer {
+  std::string parameters = "v2";  // or "v1" or "balanced"
+  int bits = 4;
+  int64_t rank = 0;    // balanced layers have none
+  bool baked = false;  // v2: the magnitudes are part of scale_A
+};
+using LutLayers = std::map<std::string, LutLayer>;  // by the name of the linear
+
+/// The layers of such a quantization_config; what it cannot say is refused (65).
+LutLayers lut_layers_of(const Json& quantization, const std::string& where);
 
 /// "v2", "v1" or "balanced"; empty: the weight is no look-up-table layer.
 std::string lut_parameters(const WeightSource& weight);

@@ -67,9 +67,11 @@ std::vector<FileToWrite> adapter_files(Training& training, const Publication& pu
 
 std::vector<FileToWrite> trained_model_files(Training& training, const Publication& publication) {
   const NewValue trained = [&](const TensorSlot& slot) {
-    return training.trainables.find(slot.name) != nullptr ? published_value(training, slot)
-                                                          : at::Tensor();
+    if (training.trainables.find(slot.name) != nullptr) return published_value(training, slot);
+    // A table's values follow from what trains of it, here from the average where there is one.
+    return slot.role == Role::table ? slot.tensor->detach().clone() : at::Tensor();
   };
+  const AveragedWeights averaged(training);
   return model_files(training.model, publication.base, publication.base_weights, trained,
                      publication.shard_gigabytes);
 }

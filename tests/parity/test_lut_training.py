@@ -240,10 +240,10 @@ def world(trainer, tmp_path_factory):
 
 
 def test_distilling_from_the_dense_model_brings_the_loss_down(trainer, world, tmp_path):
-    settings = {"kd_cache": str(tmp_path / "cache"), "eval_steps": 12, "learning_rate": 2e-3}
-    writing = Job(trainer, world, tmp_path / "writing", **settings, kd_teacher=str(world / "model"), kd_held_out=0)
+    cache = {"kd_cache": str(tmp_path / "cache"), "val_size": 0, "eval_strategy": "no"}
+    writing = Job(trainer, world, tmp_path / "writing", **cache, kd_teacher=str(world / "model"))
     trainer.run("kd-cache", "--config", writing.config)
-    job = Job(trainer, world, tmp_path / "run", **SMALL, **settings).finish()
+    job = Job(trainer, world, tmp_path / "run", **SMALL, **cache, learning_rate=2e-3).finish()
     losses = [json.loads(line)["loss"] for line in job.log_text().splitlines() if "loss_bits" in line]
     assert sum(losses[-4:]) < 0.7 * sum(losses[:4])
 

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "models/lut_training.h"
 #include "trainer/terminal.h"
 
@@ -79,10 +80,11 @@ LutRun lut_run(const RunConfig& config, const ModelFolder& folder) {
         "frozen; leave it out, or train them with finetuning_type: full");
     return LutRun::under_adapter;
   }
-  refuse_idle_keys(
-      config, [](const std::string& key) { return is_among(kMakingKeys, key); },
-      "this model has its look-up-table layers already; leave it out, or make other "
-      "ones of them with trainer convert");
+  // One file of settings may make the layers and go on from them.
+  for (const auto& [key, place] : config.places)
+    if (is_among(kMakingKeys, key))
+      log_warning(concat(place, ": ", key, ": ", required_model(config),
+                         " has its look-up-table layers already, which are taken as they are"));
   return LutRun::goes_on;
 }
 

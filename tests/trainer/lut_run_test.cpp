@@ -130,9 +130,6 @@ TEST(LutRuns, SettingsThatWouldDoNothingAreRefused) {
   const std::string tables = test::lut_folder_at(directory, "v2");
   RunConfig config = lut_run_config(tables);
   config.lut = LutConfig{};
-  config.places["lut_init"] = "run.yaml:3:1";
-  expect_refusal([&] { lut_run(config, open_model_folder(tables)); }, ExitCode::configuration,
-                 "lut_init");
   config.places = {{"lut_train", "run.yaml:3:1"}};
   EXPECT_EQ(lut_run(config, open_model_folder(tables)), LutRun::goes_on);
   config.finetuning.finetuning_type = "lora";

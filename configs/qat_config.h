@@ -61,6 +61,7 @@ struct LutConfig {
   int64_t lut_recode_steps = 0;
   double lut_recode_hysteresis = 0.25;
   bool lut_layer_by_layer = false;
+  int64_t lut_local_steps = 100;
 
   void visit(auto&& field) {
     field("lut_preset", lut_preset, "Bits and ranks by name: q2a4, q4a4, q4a4_r32, q2a2, ...")
@@ -95,6 +96,7 @@ struct LutConfig {
           "A code flips for a value nearer by this share of the distance.")
         .at_least(0);
     field("lut_layer_by_layer", lut_layer_by_layer, "Fit each MLP to its own output first.");
+    field("lut_local_steps", lut_local_steps, "Steps of that for each block.").at_least(1);
   }
 };
 

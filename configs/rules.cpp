@@ -306,6 +306,11 @@ const std::vector<Rule>& table_rules() {
          return c.lut.lut_auto_snap && c.lut.lut_freeze_magnitudes == "all";
        },
        "magnitudes that are held fixed have nothing to settle: leave one out"},
+      {"lut_layer_by_layer", "lut_families",
+       [](const RunConfig& c) {
+         return c.lut.lut_layer_by_layer && c.lut.lut_families == "attention";
+       },
+       "it fits MLPs, of which none trains: leave one out"},
       {"lut_learning_rate", "lut_train",
        [](const RunConfig& c) { return c.lut.lut_learning_rate && !trains_part(c, "table"); },
        "it is the rate of the table, which does not train: add table to lut_train"},

@@ -120,8 +120,7 @@ void train_lut_layers(CausalLm& model, const LutConfig& config) {
   const at::NoGradGuard no_grad;
   bool trains = false;
   visit_linears(model, [&](const std::string& name, Linear& linear) {
-    if (lut_parameters(*linear.weight).empty()) return;
-    trains = train_layer(name, *linear.weight, config) || trains;
+    trains = train_lut_linear(name, linear, config) || trains;
   });
   model.visit([&](const TensorSlot& slot) {
     if (slot.role != Role::norm || !trains_lut_norm(config, slot.name)) return;
@@ -134,6 +133,11 @@ void train_lut_layers(CausalLm& model, const LutConfig& config) {
   fail(ExitCode::configuration, "lut_train: ", wanted, ", lut_families: ", config.lut_families,
        ", lut_freeze_magnitudes: ", config.lut_freeze_magnitudes,
        ": together they leave nothing of this model to train");
+}
+
+bool train_lut_linear(const std::string& name, Linear& linear, const LutConfig& config) {
+  const at::NoGradGuard no_grad;
+  return !lut_parameters(*linear.weight).empty() && train_layer(name, *linear.weight, config);
 }
 
 std::vector<TensorSlot> trained_magnitudes(CausalLm& model) {

@@ -34,6 +34,9 @@ bool trains_lut_norm(const LutConfig& config, const std::string& tensor);
 /// (78).
 void train_lut_layers(CausalLm& model, const LutConfig& config);
 
+/// The same for one linear; false: nothing of it trains.
+bool train_lut_linear(const std::string& name, Linear& linear, const LutConfig& config);
+
 /// The magnitudes that train, in the order of the model.
 std::vector<TensorSlot> trained_magnitudes(CausalLm& model);
 

@@ -7,15 +7,16 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "models/lut_training.h"
+#include "trainer/fit_mlps.h"
 #include "trainer/terminal.h"
 
 namespace isogrid {
 namespace {
 
 /// What only says how layers are made.
-constexpr std::array<std::string_view, 8> kMakingKeys = {
-    "lut_preset",         "lut_mlp_bits",   "lut_mlp_rank",   "lut_attention_bits",
-    "lut_attention_rank", "lut_group_size", "lut_parameters", "lut_init"};
+constexpr std::array<std::string_view, 10> kMakingKeys = {
+    "lut_preset",     "lut_mlp_bits",   "lut_mlp_rank", "lut_attention_bits", "lut_attention_rank",
+    "lut_group_size", "lut_parameters", "lut_init",     "lut_layer_by_layer", "lut_local_steps"};
 /// What also a base under an adapter listens to.
 constexpr std::array<std::string_view, 2> kServingKeys = {"lut_forward", "lut_ste_fp16"};
 
@@ -58,6 +59,14 @@ void start_layers(CausalLm& model, const LutLayers& layers, const RunConfig& con
                    [&](int64_t done) { line.show(done); });
 }
 
+void fit_layers(CausalLm& model, const std::vector<DenseMlp>& dense, const BatchStream* batches,
+                const RunConfig& config) {
+  if (batches == nullptr)
+    fail(ExitCode::configuration, "lut_layer_by_layer: needs rows to fit to, as a run has them");
+  ProgressLine line("Fitting MLPs", static_cast<int64_t>(model.blocks.size()));
+  fit_mlps(model, dense, *batches, config, [&](int64_t done) { line.show(done); });
+}
+
 }  // namespace
 
 LutRun lut_run(const RunConfig& config, const ModelFolder& folder) {
@@ -90,7 +99,7 @@ LutRun lut_run(const RunConfig& config, const ModelFolder& folder) {
 
 void open_lut_training(OpenedTraining& opened, const RunConfig& config, LutRun run,
                        const LoadOptions& options, const Precision& precision,
-                       const std::optional<std::string>& checkpoint) {
+                       const std::optional<std::string>& checkpoint, const BatchStream* batches) {
   Training& training = opened.training;
   // A run that goes on has its layers in its checkpoint: made again they might differ in a bit.
   const ModelFolder from = checkpoint ? open_model_folder(*checkpoint) : opened.publication.base;
@@ -102,11 +111,14 @@ void open_lut_training(OpenedTraining& opened, const RunConfig& config, LutRun r
   reading.stored_as = quantised_folder(from.config, from.path + "/config.json");
   keep_digits(reading, made, config.lut);
   load_weights(training.model, open_weights(*from.files), reading, from.path);
+  const bool fits = makes && config.lut.lut_layer_by_layer;
+  const std::vector<DenseMlp> dense = fits ? dense_mlps(training.model) : std::vector<DenseMlp>();
   if (makes) start_layers(training.model, made, config);
   // Made layers serve as lut_ste_fp16 says; those of a folder as they did unless it is written.
   const bool as_stored = run == LutRun::goes_on && !config.is_given("lut_ste_fp16");
   set_lut_schedule(training.model, config.lut,
                    as_stored ? std::nullopt : std::optional(config.lut.lut_ste_fp16));
+  if (fits) fit_layers(training.model, dense, batches, config);
   train_lut_layers(training.model, config.lut);
   training.trainables =
       lay_out_trainables(training.model, {precision.compute, precision.master, options.device});

@@ -25,10 +25,10 @@ LutRun lut_run(const RunConfig& config, const ModelFolder& folder);
 inline bool trains_lut(LutRun run) { return run == LutRun::starts || run == LutRun::goes_on; }
 
 /// Loads the model with its layers, those of `checkpoint` where the run goes on from one, and lays
-/// out what trains. `options` as for any model.
+/// out what trains. `options` as for any model, `batches` for what is fitted to rows first.
 void open_lut_training(OpenedTraining& opened, const RunConfig& config, LutRun run,
                        const LoadOptions& options, const Precision& precision,
-                       const std::optional<std::string>& checkpoint);
+                       const std::optional<std::string>& checkpoint, const BatchStream* batches);
 
 /// The frozen layers of an adapter's base, as the settings want them served.
 void serve_lut_layers(CausalLm& model, const RunConfig& config);

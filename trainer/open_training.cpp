@@ -198,7 +198,8 @@ Json training_model_config(const RunConfig& config, const ModelFolder& folder) {
 }
 
 OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder,
-                             const std::optional<std::string>& checkpoint) {
+                             const std::optional<std::string>& checkpoint,
+                             const BatchStream* batches) {
   check_quantised_folder(config, folder);
   OpenedTraining opened;
   Publication& publication = opened.publication;
@@ -228,7 +229,7 @@ OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder,
     initialise_in_place(opened, config, precision);
   } else if (trains_lut(tables)) {
     refuse_adapters(config);
-    open_lut_training(opened, config, tables, options, precision, checkpoint);
+    open_lut_training(opened, config, tables, options, precision, checkpoint, batches);
   } else if (lora) {
     keep_as_stored(options, target_grids(training.model, config.qat));
     load_weights(training.model, *publication.base_weights, options, folder.path);

@@ -26,9 +26,10 @@ Precision precision_of(const RunConfig& config, at::Device device, at::ScalarTyp
 
 /// Loads the base, lays adapters over it, decides what trains and lays that out. The schedule's
 /// length is set when the data is known. `checkpoint`: where the run will go on from, for what need
-/// not be made anew.
+/// not be made anew. `batches`: the rows of the run, for what is fitted to them before it begins.
 OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder,
-                             const std::optional<std::string>& checkpoint = std::nullopt);
+                             const std::optional<std::string>& checkpoint = std::nullopt,
+                             const BatchStream* batches = nullptr);
 
 /// The config.json a run computes with and publishes: rope_scaling laid over the folder's own.
 Json training_model_config(const RunConfig& config, const ModelFolder& folder);

@@ -1,6 +1,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros_like.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -10,6 +11,7 @@
 #include "tests/core/refusal.h"
 #include "tests/models/lut_folder.h"
 #include "tests/trainer/small_training.h"
+#include "trainer/fit_mlps.h"
 #include "trainer/open_lut.h"
 #include "trainer/open_training.h"
 
@@ -137,6 +139,45 @@ TEST(LutRuns, SettingsThatWouldDoNothingAreRefused) {
                  "lut_train");
   expect_refusal([&] { lut_run(config, open_model_folder(directory / "dense")); },
                  ExitCode::configuration, "lut_preset");
+}
+
+TEST(LutRuns, MlpsFittedFirstGiveMoreOfWhatTheDenseOnesGave) {
+  const TemporaryDirectory directory;
+  RunConfig config = lut_run_config(test::dense_folder(directory));
+  ExampleStore store;
+  const BatchStream batches(test::small_rows(store, {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}}),
+                            {.rows_per_micro_batch = 4, .micro_batches_per_step = 1});
+  const ModelFolder folder = open_model_folder(*config.model.model_name_or_path);
+  LoadOptions options;
+  options.compute = at::kFloat;
+  const CausalLm dense = load_model(folder, options);
+  // The first MLP sees the same input whatever was fitted, so its error can be compared.
+  const at::Tensor x = at::randn({64, 20});
+  const auto error = [&](const CausalLm& model) {
+    const auto mlp = [&](const CausalLm& of) {
+      const auto inner = project(of.blocks[0].gate_up, x);
+      return project(of.blocks[0].down, inner[0], inner[1])[0];
+    };
+    const at::NoGradGuard no_grad;
+    return reconstruction_loss(mlp(model), mlp(dense)).item<double>();
+  };
+  const double plain = error(open_training(config, folder).training.model);
+  config.lut.lut_layer_by_layer = true;
+  config.lut.lut_train = {"scales", "table"};
+  const OpenedTraining fitted = open_training(config, folder, std::nullopt, &batches);
+  EXPECT_LT(error(fitted.training.model), 0.9 * plain);
+  expect_refusal([&] { open_training(config, folder); }, ExitCode::configuration,
+                 "lut_layer_by_layer");
+}
+
+// Two rows of (1, 1) against (1, -1): both parts are 2.
+TEST(LutRuns, TheReconstructionLossByHand) {
+  const at::Tensor wanted = at::tensor({1.0, -1.0, 1.0, -1.0}).reshape({2, 2});
+  const at::Tensor y = at::tensor({1.0, 1.0, 1.0, 1.0}).reshape({2, 2});
+  EXPECT_NEAR(reconstruction_loss(y, wanted).item<double>(), 2.0, 1e-5);
+  // Twice as long in the same direction: the shape agrees, the size is off by its own square.
+  EXPECT_NEAR(reconstruction_loss(wanted * 2, wanted).item<double>(), 0.2, 1e-5);
+  EXPECT_EQ(reconstruction_loss(wanted, wanted).item<double>(), 0.0);
 }
 
 /// Looks at steps 2, 5, 8, ...; settled below a tenth, twice in a row.

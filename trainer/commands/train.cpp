@@ -217,7 +217,8 @@ PreparedRun prepare_run(const RunConfig& config, ModelFolder folder, const Day& 
 OpenedTraining load_training(const RunConfig& config, const PreparedRun& prepared,
                              const std::optional<std::string>& checkpoint) {
   set_phase("loading the model");
-  OpenedTraining opened = open_training(config, prepared.folder, checkpoint);
+  OpenedTraining opened =
+      open_training(config, prepared.folder, checkpoint, prepared.batches.get());
   opened.training.schedule = make_schedule(config.optimizer, prepared.plan.total_steps);
   opened.training.pass.recompute_blocks = prepared.memory.recomputes;
   return opened;

@@ -4,6 +4,7 @@
 
 #include "data/batch_stream.h"
 #include "trainer/forward_pass.h"
+#include "trainer/magnitude_watch.h"
 #include "trainer/optimizer.h"
 #include "trainer/schedule.h"
 #include "trainer/trainables.h"
@@ -26,6 +27,7 @@ struct Training {
   Schedule schedule;
   LossScale loss_scale;
   PassSettings pass;
+  MagnitudeWatch magnitudes;
   double max_grad_norm = 1.0;  // 0: no clipping
   double ema_decay = 0;        // 0: no average
   at::Tensor average;          // [n] like the masters: their running average

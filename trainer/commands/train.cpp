@@ -214,9 +214,11 @@ PreparedRun prepare_run(const RunConfig& config, ModelFolder folder, const Day& 
   return prepared;
 }
 
-OpenedTraining load_training(const RunConfig& config, const PreparedRun& prepared) {
+OpenedTraining load_training(const RunConfig& config, const PreparedRun& prepared,
+                             const std::optional<std::string>& checkpoint) {
   set_phase("loading the model");
-  OpenedTraining opened = open_training(config, prepared.folder);
+  OpenedTraining opened =
+      open_training(config, prepared.folder, checkpoint, prepared.batches.get());
   opened.training.schedule = make_schedule(config.optimizer, prepared.plan.total_steps);
   opened.training.pass.recompute_blocks = prepared.memory.recomputes;
   return opened;
@@ -233,9 +235,8 @@ Provenance full_provenance(const RunConfig& config, const Publication& publicati
 }
 
 /// Where the run stands: at its beginning, or where a checkpoint left it.
-Progress resumed_progress(const RunConfig& config, CheckpointStore& checkpoints,
+Progress resumed_progress(const std::optional<std::string>& path, CheckpointStore& checkpoints,
                           OpenedTraining& opened, const Provenance& provenance) {
-  const auto path = checkpoint_to_resume(config, checkpoints);
   if (!path) {
     begin_step(opened.training.model, {.total_steps = opened.training.schedule.total});
     return {};
@@ -272,9 +273,10 @@ int run_train(const Invocation& invocation) {
   PreparedRun prepared = prepare_run(config, std::move(folder), first_day(directory.created()));
   if (!config.training.do_train) return 0;
 
-  OpenedTraining opened = load_training(config, prepared);
+  const auto checkpoint = checkpoint_to_resume(config, checkpoints);
+  OpenedTraining opened = load_training(config, prepared, checkpoint);
   const Provenance provenance = full_provenance(config, opened.publication, prepared.data.report);
-  const Progress progress = resumed_progress(config, checkpoints, opened, provenance);
+  const Progress progress = resumed_progress(checkpoint, checkpoints, opened, provenance);
   RunLog log({.output_dir = config.run.output_dir,
               .tensorboard_dir = config.tracking.logging_dir.value_or(""),
               .resume_step = progress.step,

@@ -130,8 +130,12 @@ void add_rotation(const GgufHeader& header, ByteSpan file, const ArchitectureKey
   const double theta = keys.number_or("rope.freq_base", 10000.0);
   config["rope_theta"] = theta;
   config["rope_scaling"] = rope_scaling(keys);
-  if (const std::vector<double> divisors = stored_divisors(header, file); !divisors.empty())
+  if (const std::vector<double> divisors = stored_divisors(header, file); !divisors.empty()) {
+    if (static_cast<int64_t>(2 * divisors.size()) != head_dim)
+      fail(ExitCode::refused_input, header.name(), ": tensor 'rope_freqs.weight' holds ",
+           divisors.size(), " numbers, heads of ", head_dim, " need half as many as their size");
     config["rope_scaling"] = stretch_of_divisors(header, divisors, theta, head_dim);
+  }
   if (keys.natural_or("rope.dimension_count", static_cast<uint64_t>(head_dim)) !=
       static_cast<uint64_t>(head_dim))
     keys.refuse("rope.dimension_count", "the size of a head: every part of it rotates");

@@ -15,7 +15,6 @@ at::Tensor fresh_zeros(at::IntArrayRef shape, const at::TensorOptions& options) 
   if (!options.device().is_cpu() || bytes < kSmallestMapped) return at::zeros(shape, options);
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) throw MemoryError(bytes);
-  madvise(data, bytes, MADV_HUGEPAGE);
   return at::from_blob(
       data, shape, [bytes](void* mapped) { munmap(mapped, bytes); }, options);
 }

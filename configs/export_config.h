@@ -61,9 +61,11 @@ struct ExportConfig {
     field("export_legacy_format", export_legacy_format,
           "Pickled weights; only false is possible here.")
         .planned();
-    field("export_hub_model_id", export_hub_model_id, "Repository for scripts/upload.");
+    field("export_hub_model_id", export_hub_model_id,
+          "Repository of push_to_hub and scripts/upload.");
     field("hub_private_repo", hub_private_repo, "Make that repository private.");
-    field("push_to_hub", push_to_hub, "Upload after the export.").planned();
+    field("push_to_hub", push_to_hub,
+          "Upload what was made, with the hub's own command line tool.");
     field("fp16_overflow", fp16_overflow, "On a weight beyond 65504 in a float16 export.")
         .one_of({"refuse", "clamp", "keep-fp32"});
     field("imatrix", imatrix, "Importance matrix for the GGUF quantisers (trainer imatrix).");

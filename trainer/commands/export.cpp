@@ -3,11 +3,14 @@
 #include "core/json.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/export_run.h"
+#include "trainer/commands/upload.h"
 
 namespace isogrid {
 
 int run_export(const Invocation& invocation) {
   const bool as_json = invocation.options.json;
+  const ExportConfig& wanted = invocation.config.exporting;
+  check_upload(wanted);
   Json written = Json::array();
   const ExportReport report = export_everything(invocation.config, [&](const ExportRecord& record) {
     written.push_back({{"format", record.folder_name}, {"path", record.path}});
@@ -20,6 +23,10 @@ int run_export(const Invocation& invocation) {
   else if (report.tokens > 0)
     std::printf("\n%s", report_table(report).c_str());
   require_sound(report);
+  if (wanted.push_to_hub) {
+    const std::string address = upload_folder(*wanted.export_dir, wanted);
+    if (!as_json) std::printf("\nuploaded to %s\n", address.c_str());
+  }
   return 0;
 }
 

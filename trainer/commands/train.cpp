@@ -18,6 +18,7 @@
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/commands/export_run.h"
+#include "trainer/commands/upload.h"
 #include "trainer/data_coding.h"
 #include "trainer/disk_plan.h"
 #include "trainer/evaluate.h"
@@ -57,6 +58,7 @@ void check_trainable(const RunConfig& config) {
   if (config.data.dataset.empty() && !config.kd.kd_cache)
     fail(ExitCode::configuration,
          "dataset: is missing; name datasets of dataset_info.json, or files, or a kd_cache");
+  check_upload(config.exporting);
   check_distillation(config);
 }
 
@@ -130,10 +132,18 @@ std::optional<EvalRecord> final_evaluation(Run& run) {
   return record;
 }
 
+void upload_result(Run& run, const std::string& folder) {
+  if (!run.config.exporting.push_to_hub) return;
+  run.display.note("uploading");
+  run.display.note("uploaded to " + upload_folder(folder, run.config.exporting));
+  run.trackers.figures(run.progress.step, {{"export/uploaded", 1}});
+}
+
 /// export_formats of a training file: what the run has made, for other programs, without a
 /// question.
 void export_result(Run& run) {
-  if (run.config.exporting.export_formats.empty()) return;
+  if (run.config.exporting.export_formats.empty())
+    return upload_result(run, run.config.run.output_dir);
   run.display.note("exporting");
   const RunConfig wanted = export_of_result(run.config, run.opened.publication.is_adapter);
   const ExportReport report = export_everything(wanted, [&](const ExportRecord& record) {
@@ -147,6 +157,7 @@ void export_result(Run& run) {
     run.display.note(concat(record.format, ": ", record.path));
   });
   require_sound(report);
+  upload_result(run, *wanted.exporting.export_dir);
 }
 
 int finish(Run& run, const PreparedData& data, const MemoryPlan& memory) {

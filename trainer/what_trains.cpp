@@ -127,7 +127,8 @@ std::vector<std::string> train_in_full(CausalLm& model, const std::vector<std::s
       }
     if (!wanted_here) return;
     if (is_ingredient(slot.role))
-      fail(ExitCode::configuration, "additional_target: ", joined({modules.begin(), modules.end()}),
+      fail(ExitCode::configuration,
+           "additional_target: ", joined(std::set<std::string>(modules.begin(), modules.end())),
            ": ", slot.name, " is part of the quantised base, which is frozen");
     set_trains(slot);
     tensors.push_back(slot.name);

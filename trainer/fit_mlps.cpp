@@ -135,8 +135,6 @@ class MlpFit {
   Trainables trainables_;
 };
 
-at::Tensor joined(const std::vector<at::Tensor>& parts) { return at::cat(parts); }
-
 }  // namespace
 
 std::vector<DenseMlp> dense_mlps(const CausalLm& model) {
@@ -171,7 +169,7 @@ void fit_mlps(CausalLm& model, const std::vector<DenseMlp>& dense, const BatchSt
     gate_up.linears[0].weight = dense[i][0];
     gate_up.linears[1].weight = dense[i][1];
     down.linears[0].weight = dense[i][2];
-    const at::Tensor input = joined(middles);
+    const at::Tensor input = at::cat(middles);
     if (mark_mlp(model, i, config.lut)) {
       const auto errors =
           MlpFit(model, {block.gate_up, block.down}, input, Mlp{gate_up, down}(input), config)

@@ -141,6 +141,9 @@ class Bench:
             {name: {"file_name": f"{name}.jsonl", "columns": {"prompt": "text"}} for name in ("train", "eval")}))
         return names
 
+    def texts(self, name):
+        return [json.loads(line)["text"] for line in open(self.folder / f"{name}.jsonl", encoding="utf-8")]
+
     def prepare_teacher(self):
         self.say("the teacher reads both books")
         self.run("kd-cache", "--config", self.config("teacher", {"kd_shard_size": 32, "kd_batch_size": 4, "kd_dtype": "float16"}))
@@ -148,8 +151,7 @@ class Bench:
     def prepare_importance(self):
         if not self.imatrix.exists():
             self.say("the importance of columns")
-            text = "\n\n".join(json.loads(line)["text"] for line in open(self.folder / "train.jsonl", encoding="utf-8"))
-            (self.folder / "importance.txt").write_text(text[:4 * 128 * CONTEXT])
+            (self.folder / "importance.txt").write_text("\n\n".join(self.texts("train")[:32]))
             self.run("imatrix", "--model_name_or_path", self.model, "--text_file", self.folder / "importance.txt",
                      "--output", self.imatrix)
 
@@ -255,7 +257,7 @@ class Bench:
         self.run("export", "--model_name_or_path", run, "--export_dir", folder, "--export_formats", case.carried_by,
                  "--export_report", "false")
         tokenizer = Tokenizer.from_file(str(self.model / "tokenizer.json"))
-        lines = [json.loads(line)["text"] for line in open(self.folder / "eval.jsonl", encoding="utf-8")][:4]
+        lines = self.texts("eval")[:4]
         (folder / "ids.json").write_text(json.dumps([tokenizer.encode(line).ids for line in lines]))
         sides = []
         for model in (run, only(folder, "*.gguf")):
@@ -301,12 +303,12 @@ def recovered(plain, rounded, trained):
     return (rounded - trained) / (rounded - plain)
 
 
-def line(name, figures, rounded=None, plain=None):
+def line(name, figures, plain=None, rounded=()):
+    """`rounded`: the figures of the model rounded afterwards, to the nearest and best; their loss is what is recovered."""
     text = f"{name:44}{figures['perplexity']:11.3f}{figures['kl']:10.4f}{100 * figures['same_top']:9.1f} %"
-    if rounded:
-        share = recovered(plain["perplexity"], rounded["perplexity"], figures["perplexity"])
-        closer = 1 - figures["kl"] / rounded["kl"]
-        text += f"{100 * share:11.0f} %{100 * closer:9.0f} %"
+    for other in rounded:
+        share = recovered(plain["perplexity"], other["perplexity"], figures["perplexity"])
+        text += f"{100 * share:10.0f} %{100 * (1 - figures['kl'] / other['kl']):5.0f} %"
     return text
 
 
@@ -329,7 +331,8 @@ def main():
 
     print(f"{options.tokens} tokens of {books[0]} a run, {options.rows * CONTEXT} a step; "
           f"measured on {options.eval_tokens} of {books[1]}\n"
-          f"{'':44}{'perplexity':>11}{'KL':>10}{'same top':>11}{'recovered':>13}{'KL less':>11}", flush=True)
+          f"{'':44}{'':32}{'of the loss of nearest':>24}{'of best':>12}\n"
+          f"{'':44}{'perplexity':>11}{'KL':>10}{'same top':>11}{'recovered, KL less':>19}{'the same':>17}", flush=True)
     plain = bench.measure("float", bench.model)
     print(line("float", plain), flush=True)
     table = {"books": books, "tokens": options.tokens, "eval_tokens": options.eval_tokens,
@@ -343,8 +346,9 @@ def main():
                 row[how] = bench.rounded(case, how, form, more)
                 print(line(f"{case.name}, {how}", row[how]), flush=True)
             row["trained"] = bench.trained(case)
-            best = min((row[how] for how, _, _ in case.afterwards), key=lambda figures: figures["perplexity"], default=None)
-            print(line(f"{case.name}, trained" if case.afterwards else case.name, row["trained"], best, plain), flush=True)
+            afterwards = [row[how] for how, _, _ in case.afterwards]
+            rounded = afterwards and [afterwards[0], min(afterwards, key=lambda figures: figures["perplexity"])]
+            print(line(f"{case.name}, trained" if rounded else case.name, row["trained"], plain, rounded), flush=True)
         except Refused as why:
             row["left_out"] = str(why)
             print(f"{case.name:44}left out: {why}", flush=True)

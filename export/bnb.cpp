@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "core/error.h"
@@ -12,6 +13,7 @@
 #include "export/registry.h"
 #include "models/folder_writer.h"
 #include "quant/bnb4.h"
+#include "quant/four_bit_grid.h"
 #include "quant/int8_rows.h"
 
 namespace isogrid {
@@ -49,11 +51,29 @@ at::Tensor dense_value(const ExportTensor& tensor) {
   return value.scalar_type() == at::kDouble ? value.to(at::kFloat) : value;
 }
 
+/// What a training chose for this very format, row after row as the file has them.
+std::optional<Bnb4Parts> trained_parts(const ExportTensor& tensor, kernels::FourBitCode code) {
+  const auto* grid =
+      tensor.trained ? dynamic_cast<const FourBitGrid*>(tensor.trained->grid.get()) : nullptr;
+  if (grid == nullptr || grid->code() != code) return std::nullopt;
+  const at::Tensor& records = tensor.trained->records;
+  const int64_t columns = tensor.trained->columns, scales = 4 * grid->scales(columns);
+  Bnb4Parts parts;
+  parts.code = code;
+  parts.outputs = records.size(0);
+  parts.inputs = columns;
+  parts.scales = records.slice(1, 0, scales).contiguous().view({-1}).view(at::kFloat);
+  parts.codes = records.slice(1, scales).contiguous().view({-1, 1});
+  return parts;
+}
+
 std::vector<NamedTensor> four_bit_parts(const ExportTensor& tensor, const ExportRequest& request) {
   const bool is_nf4 = request.variant == "nf4";
   const auto code = is_nf4 ? kernels::FourBitCode::nf4 : kernels::FourBitCode::fp4;
+  const auto trained = trained_parts(tensor, code);
   const Bnb4Parts parts =
-      quantise_bnb4(tensor.name, dense_value(tensor), code, request.double_quantization);
+      trained ? *trained
+              : quantise_bnb4(tensor.name, dense_value(tensor), code, request.double_quantization);
   const std::string& name = tensor.name;
   std::vector<NamedTensor> list = {
       {name, parts.codes},
@@ -148,7 +168,10 @@ at::Tensor value_of(const BnbFiles& files, const TensorEntry& entry, const Expor
 
 }  // namespace
 
-void write_bnb(ExportSource& source, const ExportRequest& request) {
+void write_bnb(ExportSource& source, const ExportRequest& asked) {
+  ExportRequest request = asked;
+  // Quantised once more, the scales would give other weights than those that were trained.
+  if (source.codes && source.codes->target == request.variant) request.double_quantization = false;
   const BnbFiles files = plan_bnb(source, request);
   const TensorProducer produce = [&](const TensorEntry& entry, OutputFile& file) {
     const at::Tensor value = value_of(files, entry, request).contiguous();

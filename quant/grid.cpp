@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "quant/four_bit_grid.h"
 #include "quant/gguf_grid.h"
 #include "quant/grids/codecs.h"
 #include "quant/integer_grid.h"
@@ -47,6 +48,7 @@ std::span<const GridRow> grid_rows() {
         {"int4_g128", make_integer_grid},      {"universal_int4", make_integer_grid},
         {"int8", make_integer_grid},           {"torchao:int4wo", make_integer_grid},
         {"torchao:int8wo", make_integer_grid}, {"torchao:8da4w", make_integer_grid},
+        {"nf4", make_four_bit_grid},           {"fp4", make_four_bit_grid},
     };
     for (const std::string& name : blocks) rows.push_back({name, make_gguf_grid});
     return rows;

@@ -94,6 +94,17 @@ TEST_F(TrainedExport, EightBitRowsOfTorchaoAreCarried) {
   expect_decoded(at::kFloat);
 }
 
+TEST_F(TrainedExport, FourBitFloatsAreCarriedWithPlainScales) {
+  for (const char* code : {"nf4", "fp4"}) {
+    train_for(code);
+    ExportRequest request = test::request_for(directory, config);
+    request.variant = code;
+    request.double_quantization = true;
+    write_bnb(source, request);
+    expect_decoded(at::kFloat);
+  }
+}
+
 TEST_F(TrainedExport, WhatAFormatCannotHoldIsQuantisedAnew) {
   train_for("universal_int4");
   EXPECT_FALSE(trained_model(source, wanted_export("gptq:4:g64")).has_value());

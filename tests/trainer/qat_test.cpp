@@ -133,19 +133,19 @@ TEST_P(EveryTarget, ItsCodesOnDiskAreTheWeightsOfTraining) {
 
 std::vector<Target> targets() {
   std::vector<Target> list;
-  for (const char* name :
-       {"gguf:q8_0",    "gguf:q4_0",      "gguf:q4_1",   "gguf:q5_0",      "gguf:q5_1",
-        "gguf:q2_k",    "gguf:q3_k_m",    "gguf:q4_k_m", "gguf:q5_k_s",    "gguf:q6_k",
-        "gguf:iq4_nl",  "gguf:iq4_xs",    "gguf:mxfp4",  "gguf:nvfp4",     "gguf:tq1_0",
-        "gguf:tq2_0",   "gguf:q1_0",      "gguf:q2_0",   "int4_g32",       "int4_g64",
-        "int4_g128",    "universal_int4", "int8",        "torchao:int4wo", "torchao:int8wo",
-        "torchao:8da4w"})
+  for (const char* name : {"gguf:q8_0",      "gguf:q4_0",      "gguf:q4_1",   "gguf:q5_0",
+                           "gguf:q5_1",      "gguf:q2_k",      "gguf:q3_k_m", "gguf:q4_k_m",
+                           "gguf:q5_k_s",    "gguf:q6_k",      "gguf:iq4_nl", "gguf:iq4_xs",
+                           "gguf:mxfp4",     "gguf:nvfp4",     "gguf:tq1_0",  "gguf:tq2_0",
+                           "gguf:q1_0",      "gguf:q2_0",      "int4_g32",    "int4_g64",
+                           "int4_g128",      "universal_int4", "int8",        "torchao:int4wo",
+                           "torchao:int8wo", "torchao:8da4w",  "nf4",         "fp4"})
     list.push_back({name, "derived", false});
   for (const char* name : {"gguf:q4_0", "gguf:q4_k_m", "universal_int4"}) {
     list.push_back({name, "frozen", false});
     list.push_back({name, "derived", true});
   }
-  for (const char* name : {"gguf:q4_0", "gguf:q2_0", "universal_int4"}) {
+  for (const char* name : {"gguf:q4_0", "gguf:q2_0", "universal_int4", "nf4"}) {
     list.push_back({name, "learned", false});
     list.push_back({name, "learned", true});
   }

@@ -20,8 +20,8 @@ namespace {
 
 bool is_repository_name(std::string_view name) {
   const size_t slash = name.find('/');
-  const bool two_parts = slash != 0 && slash != std::string_view::npos &&
-                         slash + 1 < name.size() && name.find('/', slash + 1) == name.npos;
+  const bool two_parts = slash != 0 && slash != std::string_view::npos && slash + 1 < name.size() &&
+                         name.find('/', slash + 1) == name.npos;
   const auto allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/";
   return two_parts && name.find_first_not_of(allowed) == name.npos;
 }

@@ -37,6 +37,7 @@ enum class Purpose : uint32_t {
   clip_sample = 9,
   scale_directions = 10,
   teacher_negatives = 21,
+  sampled_negatives = 22,
 };
 
 /// Random numbers without state worth saving: draw number n of the stream

@@ -4,6 +4,7 @@
 #include "models/registry.h"
 #include "models/rounding.h"
 #include "models/weights.h"
+#include "trainer/anchor.h"
 #include "trainer/memory_plan.h"
 #include "trainer/open_model.h"
 #include "trainer/open_training.h"
@@ -46,7 +47,19 @@ void count_parameters(CausalLm& model, RunSizes& sizes) {
   sizes.head_parameters = model.head->outputs() * model.head->inputs();
 }
 
-void find_largest_batch(const BatchStream& batches, const RunPlan& plan, RunSizes& sizes) {
+/// What a labelled token's guesses take: as the cache tells them, and as outcomes of the loss.
+int64_t teacher_bytes_per_label(const TeacherTokens& teacher, const KdConfig& kd) {
+  const bool takes_negatives = kd.kd_loss == "candidates" || kd.kd_loss == "b";
+  const int64_t drawn = kd.kd_sampled_ce > 0 ? kd.kd_sampled_negatives : 0;
+  const int64_t outcomes = teacher.top_k + (takes_negatives ? teacher.negatives : 0);
+  constexpr int64_t kStored = sizeof(int32_t) + sizeof(float);
+  constexpr int64_t kOfOutcome = 3 * sizeof(float);  // weight, log-probability, probability
+  return (teacher.top_k + teacher.negatives) * kStored + outcomes * kOfOutcome +
+         (outcomes + drawn) * static_cast<int64_t>(sizeof(int64_t));
+}
+
+void find_largest_batch(const BatchStream& batches, const RunPlan& plan, const KdConfig& kd,
+                        RunSizes& sizes) {
   constexpr int64_t kMostBatches = 2000;  // enough to meet the largest, few enough to be instant
   int64_t looked_at = 0;
   for (int64_t step = 0; step < plan.total_steps && looked_at < kMostBatches; ++step)
@@ -55,6 +68,9 @@ void find_largest_batch(const BatchStream& batches, const RunPlan& plan, RunSize
       sizes.largest_batch = std::max(sizes.largest_batch, batch.tokens());
       sizes.largest_batch_labels =
           std::max(sizes.largest_batch_labels, static_cast<int64_t>(batch.label_rows.size()));
+      if (batch.teacher)
+        sizes.teacher_bytes =
+            sizes.largest_batch_labels * teacher_bytes_per_label(*batch.teacher, kd);
     }
 }
 
@@ -81,7 +97,9 @@ RunSizes sizes_before_loading(const RunConfig& config, const ModelFolder& folder
   sizes.optimizer_bytes = optimizer_bytes_per_number(config.optimizer);
   sizes.rounding_bytes = rounding_bytes(model, config.qat, sizes.compute_bytes);
   sizes.averages = config.optimizer.ema_decay > 0;
-  find_largest_batch(batches, plan, sizes);
+  find_largest_batch(batches, plan, config.kd, sizes);
+  sizes.anchor_bytes =
+      anchor_bytes(config.kd, std::min(sizes.largest_batch_labels, config.data.cutoff_len));
   return sizes;
 }
 

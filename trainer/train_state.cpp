@@ -84,7 +84,8 @@ const std::set<std::string, std::less<>>& free_keys() {
                                                        "kd_shard_size",
                                                        "kd_held_out",
                                                        "kd_dataset_format",
-                                                       "kd_thinking"};
+                                                       "kd_thinking",
+                                                       "kd_generate"};
   return keys;
 }
 

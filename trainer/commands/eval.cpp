@@ -123,7 +123,10 @@ std::vector<EvalRows> rows_to_measure(const PreparedData& data) {
 Evaluation evaluated_rows(const CausalLm& model, const RunConfig& config,
                           const std::vector<EvalRows>& sets, Json& each) {
   const auto kd =
-      config.kd.kd_cache ? std::optional(distillation_of(config.kd).settings) : std::nullopt;
+      config.kd.kd_cache
+          ? std::optional(
+                distillation_of(config.kd, static_cast<uint64_t>(config.run.seed)).settings)
+          : std::nullopt;
   EvaluationMeans means;
   for (const EvalRows& rows : sets) {
     ProgressLine line("scoring", rows.rows->rows());

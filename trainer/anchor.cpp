@@ -1,11 +1,12 @@
 #include "trainer/anchor.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 
 #include "core/error.h"
 #include "data/row_plan.h"
 #include "trainer/step.h"
-#include "trainer/teacher_guesses.h"
 
 namespace isogrid {
 namespace {
@@ -20,35 +21,56 @@ std::vector<int64_t> drawn_rows(const RowStore& rows, int64_t wanted, uint64_t s
   return {drawn.begin(), drawn.end()};
 }
 
-TeacherTokens reference_of(const Teacher& model, const KdMeta& meta, const RowStore& rows,
-                           int64_t row) {
-  std::vector<KdDocument> documents;
-  for (const RowPiece& piece : rows.pieces(row)) documents.push_back(rows.words(piece));
-  const TeacherGuesses guesses = model.read(documents, /*first_document=*/0);
-  if (!are_finite(guesses))
-    fail(ExitCode::numeric, "kd_anchor: the model's logits are not finite on the row of ",
-         rows.place(rows.pieces(row).front().example));
-  return as_tokens(guesses, meta);
+Batch batch_of_row(const RowStore& rows, int64_t row) {
+  Batch batch;
+  rows.append_row(row, batch);
+  return batch;
 }
 
 }  // namespace
 
-Anchor make_anchor(const KdConfig& config, uint64_t seed, std::shared_ptr<const RowStore> rows,
-                   const CausalLm& model, int64_t vocabulary) {
-  KdMeta meta;
-  meta.vocabulary = vocabulary;
-  meta.top_k = std::min(kAnchorGuesses, vocabulary);
-  meta.temperatures = {1};
-  const Teacher reader(model, meta);
-  Anchor anchor{.rows = std::move(rows),
-                .places = {},
-                .references = {},
-                .weight = config.kd_anchor_weight,
-                .interval = config.kd_anchor_interval};
+Anchor plan_anchor(const KdConfig& config, uint64_t seed, std::shared_ptr<const RowStore> rows,
+                   int64_t vocabulary) {
+  Anchor anchor;
+  anchor.rows = std::move(rows);
+  anchor.kept.vocabulary = vocabulary;
+  anchor.kept.top_k = std::min(kAnchorGuesses, vocabulary);
+  anchor.kept.temperatures = {1};
   anchor.places = drawn_rows(*anchor.rows, config.kd_anchor_samples, seed);
-  for (const int64_t row : anchor.places)
-    anchor.references.push_back(reference_of(reader, meta, *anchor.rows, row));
+  anchor.weight = config.kd_anchor_weight;
+  anchor.interval = config.kd_anchor_interval;
+  for (const int64_t row : anchor.places) {
+    const auto labels = static_cast<int64_t>(batch_of_row(*anchor.rows, row).label_rows.size());
+    TeacherGuesses guesses;
+    guesses.ids = at::empty({labels, anchor.kept.top_k}, at::kInt);
+    guesses.log_probs = at::empty({labels, anchor.kept.top_k}, at::kFloat);
+    guesses.log_tails = at::empty({labels, 1}, at::kFloat);
+    anchor.references.push_back(std::move(guesses));
+  }
   return anchor;
+}
+
+void read_anchor(Anchor& anchor, const CausalLm& model) {
+  const Teacher reader(model, anchor.kept);
+  for (size_t i = 0; i < anchor.places.size(); ++i) {
+    const auto pieces = anchor.rows->pieces(anchor.places[i]);
+    std::vector<KdDocument> documents;
+    for (const RowPiece& piece : pieces) documents.push_back(anchor.rows->words(piece));
+    anchor.references[i] = reader.read(documents, /*first_document=*/0);
+    if (!are_finite(anchor.references[i]))
+      fail(ExitCode::numeric, "kd_anchor: the model's logits are not finite on the row of ",
+           anchor.rows->place(pieces.front().example));
+  }
+}
+
+void visit_anchor(Anchor& anchor,
+                  const std::function<void(const std::string& name, at::Tensor& tensor)>& visitor) {
+  for (size_t i = 0; i < anchor.references.size(); ++i) {
+    const std::string name = concat("anchor.", i, ".");
+    visitor(name + "ids", anchor.references[i].ids);
+    visitor(name + "log_probs", anchor.references[i].log_probs);
+    visitor(name + "log_tails", anchor.references[i].log_tails);
+  }
 }
 
 double hold_to_anchor(Training& training, int64_t step, double scale) {
@@ -56,9 +78,8 @@ double hold_to_anchor(Training& training, int64_t step, double scale) {
   const Anchor& anchor = *training.anchor;
   const int64_t look = step / anchor.interval;
   const auto place = static_cast<size_t>(look) % anchor.places.size();
-  Batch batch;
-  anchor.rows->append_row(anchor.places[place], batch);
-  batch.teacher = anchor.references[place];
+  Batch batch = batch_of_row(*anchor.rows, anchor.places[place]);
+  batch.teacher = as_tokens(anchor.references[place], anchor.kept);
   batch.epoch = static_cast<uint64_t>(look);  // the noise is another at every look
   PassSettings settings = training.pass;
   settings.kd = KdSettings{.form = KdForm::exact, .temperature = 1, .weight = anchor.weight};

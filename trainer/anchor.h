@@ -1,23 +1,24 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "configs/kd_config.h"
 #include "data/row_store.h"
-#include "models/causal_lm.h"
+#include "trainer/teacher_guesses.h"
 
 namespace isogrid {
 
 struct Training;
 
-/// A model a run is held to by a divergence on a few rows, whatever else it learns from: what that
-/// model holds likely at their labelled tokens. A function of the model and the rows, so a run that
-/// goes on makes it again.
+/// A model a run is held to by a divergence on a few rows, whatever else it learns from.
 struct Anchor {
   std::shared_ptr<const RowStore> rows;
-  std::vector<int64_t> places;            // rows looked at in turn
-  std::vector<TeacherTokens> references;  // of each
+  KdMeta kept;                             // what is kept of that model for each labelled token
+  std::vector<int64_t> places;             // rows looked at in turn
+  std::vector<TeacherGuesses> references;  // what it held likely in each
   double weight = 0;
   int64_t interval = 1;  // steps from one look to the next
 };
@@ -27,10 +28,17 @@ inline constexpr const char* kAnchorStart = "start";
 /// Guesses that are kept of the model for each token; everything else is one outcome more.
 inline constexpr int64_t kAnchorGuesses = 128;
 
-/// Has `model` read kd_anchor_samples of the rows, drawn by `seed`. Of its vocabulary the first
-/// `vocabulary` tokens count. Logits that are not finite: 80.
-Anchor make_anchor(const KdConfig& config, uint64_t seed, std::shared_ptr<const RowStore> rows,
-                   const CausalLm& model, int64_t vocabulary);
+/// kd_anchor_samples of the rows, drawn by `seed`, with references that are still to be read or
+/// loaded. Of the model's vocabulary the first `vocabulary` tokens count.
+Anchor plan_anchor(const KdConfig& config, uint64_t seed, std::shared_ptr<const RowStore> rows,
+                   int64_t vocabulary);
+
+/// Has `model` read the rows. Logits that are not finite: 80.
+void read_anchor(Anchor& anchor, const CausalLm& model);
+
+/// Its references, for checkpoints: the model they came from may be gone when a run goes on.
+void visit_anchor(Anchor& anchor,
+                  const std::function<void(const std::string& name, at::Tensor& tensor)>& visitor);
 
 /// Where a look is due at `step`: adds `scale` times the gradient of the weighted divergence, a
 /// mean over the row's labels, and returns that loss. Else 0.

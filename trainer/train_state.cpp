@@ -155,6 +155,10 @@ std::vector<NamedTensor> state_tensors(Training& training, bool with_masters) {
   visit_changing(training.model, [&](const TensorSlot& slot) {
     tensors.push_back({kept_name(slot), *slot.tensor});
   });
+  if (training.anchor)
+    visit_anchor(*training.anchor, [&](const std::string& name, at::Tensor& tensor) {
+      tensors.push_back({name, tensor});
+    });
   return tensors;
 }
 
@@ -315,6 +319,10 @@ Progress load_state(const std::string& path, Training& training, const Publicati
               [&](const std::string& tensor_name, at::Tensor& tensor) {
                 stored.plan(tensor_name, tensor);
               });
+  if (training.anchor)
+    visit_anchor(*training.anchor, [&](const std::string& tensor_name, at::Tensor& tensor) {
+      stored.plan(tensor_name, tensor);
+    });
   stored.copy_all();
   training.loss_scale.value = scale_value;
   training.loss_scale.steps_without_overflow = without;

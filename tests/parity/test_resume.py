@@ -28,6 +28,10 @@ VARIANTS = {
             "qat_freeze_share": 0.3, "bf16": True, "compute_dtype": "bfloat16"},
     "qat-lora": {"finetuning_type": "lora", "lora_rank": 4, "qat_target": "universal_int4", "qat_scale_mode": "learned",
                  "qat_start_step": 5, "ema_decay": 0.9},
+    # Held to where it began, which a run that goes on has to find again.
+    "qat-lora-anchor": {"finetuning_type": "lora", "lora_rank": 4, "lora_dropout": 0.1, "qat_target": "universal_int4",
+                        "qat_lora": "base", "kd_anchor": "start", "kd_anchor_weight": 0.5, "kd_anchor_samples": 3,
+                        "kd_anchor_interval": 2},
     "freeze-lion": {"finetuning_type": "freeze", "freeze_trainable_layers": 1, "optim": "lion"},
 }
 SLOW = pytest.mark.slow

@@ -241,32 +241,36 @@ PreparedRun prepare_run(const RunConfig& config, ModelFolder folder, const Day& 
   return prepared;
 }
 
-/// What the anchor is to hold, where it is another model: read before the run's own is loaded, so
-/// that there is only ever one of them.
-std::optional<Anchor> anchor_of_other_model(const RunConfig& config, const PreparedRun& prepared) {
+/// The rows a run is held on, read by the model of kd_anchor where that is another one: before the
+/// run's own is loaded, so that there is only ever one of them. A run that goes on loads what was
+/// read at its start.
+std::optional<Anchor> planned_anchor(const RunConfig& config, const PreparedRun& prepared,
+                                     bool goes_on) {
   const std::optional<std::string>& name = config.kd.kd_anchor;
-  if (!name || *name == kAnchorStart) return std::nullopt;
-  set_phase("reading with the model of kd_anchor");
+  if (!name) return std::nullopt;
+  int64_t vocabulary = vocabulary_of(config);
   const RunConfig other = with_model(config, *name);
-  check_same_tokens(config, "kd_anchor", other);
-  const int64_t vocabulary = std::min(vocabulary_of(other), vocabulary_of(config));
-  return make_anchor(config.kd, static_cast<uint64_t>(config.run.seed), prepared.data.train,
-                     open_model(other).model, vocabulary);
+  if (*name != kAnchorStart) {
+    check_same_tokens(config, "kd_anchor", other);
+    vocabulary = std::min(vocabulary, vocabulary_of(other));
+  }
+  Anchor anchor = plan_anchor(config.kd, static_cast<uint64_t>(config.run.seed),
+                              prepared.data.train, vocabulary);
+  if (*name != kAnchorStart && !goes_on) {
+    set_phase("reading with the model of kd_anchor");
+    read_anchor(anchor, open_model(other).model);
+  }
+  return anchor;
 }
 
-OpenedTraining load_training(const RunConfig& config, const PreparedRun& prepared) {
-  std::optional<Anchor> anchor = anchor_of_other_model(config, prepared);
+OpenedTraining load_training(const RunConfig& config, const PreparedRun& prepared,
+                             const std::optional<std::string>& checkpoint) {
+  std::optional<Anchor> anchor = planned_anchor(config, prepared, checkpoint.has_value());
   set_phase("loading the model");
   OpenedTraining opened = open_training(config, prepared.folder);
-  Training& training = opened.training;
-  training.schedule = make_schedule(config.optimizer, prepared.plan.total_steps);
-  training.pass.recompute_blocks = prepared.memory.recomputes;
-  if (config.kd.kd_anchor && !anchor) {
-    begin_step(training.model, {.total_steps = prepared.plan.total_steps});
-    anchor = make_anchor(config.kd, static_cast<uint64_t>(config.run.seed), prepared.data.train,
-                         training.model, training.model.config.vocabulary);
-  }
-  training.anchor = std::move(anchor);
+  opened.training.schedule = make_schedule(config.optimizer, prepared.plan.total_steps);
+  opened.training.pass.recompute_blocks = prepared.memory.recomputes;
+  opened.training.anchor = std::move(anchor);
   return opened;
 }
 
@@ -280,11 +284,13 @@ Provenance full_provenance(const RunConfig& config, const Publication& publicati
 }
 
 /// Where the run stands: at its beginning, or where a checkpoint left it.
-Progress resumed_progress(const RunConfig& config, CheckpointStore& checkpoints,
-                          OpenedTraining& opened, const Provenance& provenance) {
-  const auto path = checkpoint_to_resume(config, checkpoints);
+Progress resumed_progress(const RunConfig& config, const std::optional<std::string>& path,
+                          CheckpointStore& checkpoints, OpenedTraining& opened,
+                          const Provenance& provenance) {
+  Training& training = opened.training;
   if (!path) {
-    begin_step(opened.training.model, {.total_steps = opened.training.schedule.total});
+    begin_step(training.model, {.total_steps = training.schedule.total});
+    if (config.kd.kd_anchor == kAnchorStart) read_anchor(*training.anchor, training.model);
     return {};
   }
   const Progress progress = load_state(*path, opened.training, opened.publication, provenance);
@@ -319,9 +325,10 @@ int run_train(const Invocation& invocation) {
   PreparedRun prepared = prepare_run(config, std::move(folder), first_day(directory.created()));
   if (!config.training.do_train) return 0;
 
-  OpenedTraining opened = load_training(config, prepared);
+  const auto checkpoint = checkpoint_to_resume(config, checkpoints);
+  OpenedTraining opened = load_training(config, prepared, checkpoint);
   const Provenance provenance = full_provenance(config, opened.publication, prepared.data.report);
-  const Progress progress = resumed_progress(config, checkpoints, opened, provenance);
+  const Progress progress = resumed_progress(config, checkpoint, checkpoints, opened, provenance);
   RunLog log({.output_dir = config.run.output_dir,
               .tensorboard_dir = config.tracking.logging_dir.value_or(""),
               .resume_step = progress.step,

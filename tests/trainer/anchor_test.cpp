@@ -7,7 +7,8 @@
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <map>
+#include <string>
 
 #include "models/score.h"
 #include "tests/models/tolerance.h"
@@ -31,7 +32,8 @@ struct Anchored {
     config.kd_anchor_weight = 0.25;
     config.kd_anchor_samples = 16;
     config.kd_anchor_interval = interval;
-    training.anchor = make_anchor(config, /*seed=*/1, rows, training.model, /*vocabulary=*/61);
+    training.anchor = plan_anchor(config, /*seed=*/1, rows, /*vocabulary=*/61);
+    read_anchor(*training.anchor, training.model);
   }
 
   /// Log-probabilities of the model as it is at the labelled tokens of a row.
@@ -50,6 +52,11 @@ struct Anchored {
   std::shared_ptr<const RowStore> rows;
   Training training;
 };
+
+/// Another opinion than the model's.
+void disturb(Anchor& anchor) {
+  for (TeacherGuesses& reference : anchor.references) reference.ids = reference.ids.flip({1});
+}
 
 class AnchorOf : public testing::TestWithParam<Trains> {};
 
@@ -89,16 +96,14 @@ INSTANTIATE_TEST_SUITE_P(WhatTrains, AnchorOf, testing::Values(Trains::all, Trai
 TEST(Anchor, IsLookedAtEverySoManySteps) {
   Anchored run(Trains::all, /*interval=*/3);
   run.training.anchor->weight = 1;
-  for (TeacherTokens& reference : run.training.anchor->references)
-    std::reverse(reference.ids.begin(), reference.ids.end());
+  disturb(*run.training.anchor);
   for (int64_t step = 0; step < 7; ++step)
     EXPECT_EQ(hold_to_anchor(run.training, step, 1) > 0.1, step % 3 == 0) << step;
 }
 
 TEST(Anchor, ScalesItsGradientAndNotItsLoss) {
   Anchored run(Trains::all);
-  for (TeacherTokens& reference : run.training.anchor->references)
-    std::reverse(reference.ids.begin(), reference.ids.end());
+  disturb(*run.training.anchor);
   run.training.trainables.gradient.zero_();
   const double once = hold_to_anchor(run.training, 0, 1);
   const at::Tensor gradient = run.training.trainables.gradient.clone();
@@ -107,15 +112,28 @@ TEST(Anchor, ScalesItsGradientAndNotItsLoss) {
   EXPECT_LE(relative_difference(run.training.trainables.gradient, gradient * 8), 1e-5);
 }
 
+TEST(Anchor, ShowsAllItsReferencesToACheckpoint) {
+  Anchored run(Trains::adapters);
+  KdConfig config;
+  Anchor empty = plan_anchor(config, /*seed=*/1, run.rows, /*vocabulary=*/61);
+  std::map<std::string, at::Tensor> laid_out;
+  visit_anchor(empty,
+               [&](const std::string& name, at::Tensor& tensor) { laid_out[name] = tensor; });
+  visit_anchor(*run.training.anchor, [&](const std::string& name, at::Tensor& tensor) {
+    ASSERT_EQ(laid_out.count(name), 1u) << name;
+    EXPECT_EQ(laid_out[name].sizes(), tensor.sizes()) << name;
+    EXPECT_EQ(laid_out[name].scalar_type(), tensor.scalar_type()) << name;
+    laid_out.erase(name);
+  });
+  EXPECT_TRUE(laid_out.empty());
+}
+
 TEST(Anchor, DrawsItsRowsBySeedAmongThoseWithLabels) {
   ExampleStore store;
-  const Training training = small_training(Trains::adapters);
   const auto rows = small_rows(store, {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}});
   KdConfig config;
   config.kd_anchor_samples = 3;
-  const auto places = [&](uint64_t seed) {
-    return make_anchor(config, seed, rows, training.model, 61).places;
-  };
+  const auto places = [&](uint64_t seed) { return plan_anchor(config, seed, rows, 61).places; };
   EXPECT_EQ(places(1).size(), 3u);
   EXPECT_EQ(places(1), places(1));
   EXPECT_NE(places(1), places(2));

@@ -19,6 +19,7 @@ import fnmatch
 import json
 import math
 import pathlib
+import pickle
 import re
 import shutil
 import sys
@@ -66,7 +67,10 @@ class Report:
 
 
 def load_state(path):
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        refuse(path, ": cannot be read as plain tensors: ", str(error).splitlines()[0])
     for key in ("model", "model_state_dict", "state_dict"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

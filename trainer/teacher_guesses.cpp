@@ -60,7 +60,7 @@ at::Tensor log_tails_of(const at::Tensor& rest, const std::vector<double>& tempe
 
 }  // namespace
 
-TeacherGuesses joined(const std::vector<TeacherGuesses>& parts) {
+TeacherGuesses joined_guesses(const std::vector<TeacherGuesses>& parts) {
   const auto column = [&](at::Tensor TeacherGuesses::*member) {
     std::vector<at::Tensor> tensors;
     for (const TeacherGuesses& part : parts)
@@ -154,7 +154,7 @@ TeacherGuesses Teacher::read(const std::vector<KdDocument>& documents,
     parts.push_back(guess(at::mm(hidden.slice(0, first, last).to(at::kFloat), head_.t()),
                           {reading.places.begin() + first, reading.places.begin() + last}));
   }
-  return joined(parts);
+  return joined_guesses(parts);
 }
 
 }  // namespace isogrid

@@ -17,7 +17,7 @@ struct TeacherGuesses {
   at::Tensor negative_log_probs;  // float32 [labels, negatives]
 };
 
-TeacherGuesses joined(const std::vector<TeacherGuesses>& parts);
+TeacherGuesses joined_guesses(const std::vector<TeacherGuesses>& parts);
 /// As a batch holds them.
 TeacherTokens as_tokens(const TeacherGuesses& guesses, const KdMeta& meta);
 bool are_finite(const TeacherGuesses& guesses);

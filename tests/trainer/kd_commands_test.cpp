@@ -28,15 +28,14 @@ std::string said(int (*command)(const Invocation&), const std::string& path, boo
   return testing::internal::GetCapturedStdout();
 }
 
-KdFolder three_documents() {
-  KdFolder cache({KdFolder::document({1, 2, 3}), KdFolder::document({4, 5}),
-                  KdFolder::document({6, 7, 8, 9})});
-  cache.write();
-  return cache;
-}
+struct ThreeDocuments : KdFolder {
+  ThreeDocuments() : KdFolder({document({1, 2, 3}), document({4, 5}), document({6, 7, 8, 9})}) {
+    write();
+  }
+};
 
 TEST(KdCommands, VerifyFindsAWholeCacheSound) {
-  const KdFolder cache = three_documents();
+  const ThreeDocuments cache;
   const Json report = Json::parse(said(run_verify, cache.path(), /*as_json=*/true));
   EXPECT_EQ(report["ok"], true);
   EXPECT_EQ(report["bytes"], 6 * cache.full_meta().bytes_per_label());
@@ -45,7 +44,7 @@ TEST(KdCommands, VerifyFindsAWholeCacheSound) {
 }
 
 TEST(KdCommands, VerifyNamesWhatIsMissingOrDamaged) {
-  const KdFolder cache = three_documents();
+  const ThreeDocuments cache;
   cache.plant<float>(1, kKdLogProbs, 2, std::numeric_limits<float>::quiet_NaN());
   expect_refusal([&] { said(run_verify, cache.path(), false); }, ExitCode::refused_input,
                  "shard-00001.safetensors");
@@ -55,7 +54,7 @@ TEST(KdCommands, VerifyNamesWhatIsMissingOrDamaged) {
 }
 
 TEST(KdCommands, InspectListsItsTensorsShardByShard) {
-  const KdFolder cache = three_documents();
+  const ThreeDocuments cache;
   const Json listing = Json::parse(said(run_inspect, cache.path(), /*as_json=*/true));
   EXPECT_EQ(listing["format"], "kd_cache");
   EXPECT_EQ(listing["metadata"]["top_k"], 3);

@@ -166,7 +166,7 @@ class CacheJob {
       line_.show(others + here);
     }
     read_ += here;
-    return joined(parts);
+    return joined_guesses(parts);
   }
 
   int64_t batch_;

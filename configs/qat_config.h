@@ -48,17 +48,20 @@ struct LutConfig {
   std::string lut_parameters = "v2";
   std::string lut_init = "als";
   std::string lut_forward = "materialised";
-  std::string lut_train = "scales";
+  std::vector<std::string> lut_train = {"scales"};
   std::string lut_families = "all";
   std::string lut_freeze_magnitudes = "none";
   bool lut_auto_snap = false;
   double lut_auto_snap_threshold = 0.05;
   int64_t lut_auto_snap_patience = 2;
   int64_t lut_auto_snap_start_step = 100;
+  int64_t lut_auto_snap_steps = 50;
   bool lut_ste_fp16 = true;
   std::optional<double> lut_learning_rate;
   int64_t lut_recode_steps = 0;
+  double lut_recode_hysteresis = 0.25;
   bool lut_layer_by_layer = false;
+  int64_t lut_local_steps = 100;
 
   void visit(auto&& field) {
     field("lut_preset", lut_preset, "Bits and ranks by name: q2a4, q4a4, q4a4_r32, q2a2, ...")
@@ -73,8 +76,8 @@ struct LutConfig {
         .one_of({"max_abs", "mse", "als", "kmeans"});
     field("lut_forward", lut_forward, "How the weight is formed.")
         .one_of({"materialised", "factored", "batched"});
-    field("lut_train", lut_train, "What of a layer trains.")
-        .one_of({"scales", "magnitudes", "table", "weights"});
+    field("lut_train", lut_train, "What of the layers trains, and norms beside them.")
+        .one_of({"scales", "magnitudes", "table", "weights", "norms"});
     field("lut_families", lut_families, "Which layers train.").one_of({"all", "mlp", "attention"});
     field("lut_freeze_magnitudes", lut_freeze_magnitudes, "Magnitudes held fixed.")
         .one_of({"none", "all", "mlp", "attention"});
@@ -83,12 +86,17 @@ struct LutConfig {
         .above(0);
     field("lut_auto_snap_patience", lut_auto_snap_patience, "Settled looks in a row.").at_least(1);
     field("lut_auto_snap_start_step", lut_auto_snap_start_step, "First look.").at_least(0);
+    field("lut_auto_snap_steps", lut_auto_snap_steps, "Steps from look to look.").at_least(1);
     field("lut_ste_fp16", lut_ste_fp16, "Scales as float16 will hold them, in every forward.");
     field("lut_learning_rate", lut_learning_rate, "Rate of the table.")
         .above(0)
         .unset("learning_rate");
     field("lut_recode_steps", lut_recode_steps, "Steps between new codes; 0 = never.").at_least(0);
+    field("lut_recode_hysteresis", lut_recode_hysteresis,
+          "A code flips for a value nearer by this share of the distance.")
+        .at_least(0);
     field("lut_layer_by_layer", lut_layer_by_layer, "Fit each MLP to its own output first.");
+    field("lut_local_steps", lut_local_steps, "Steps of that for each block.").at_least(1);
   }
 };
 

@@ -277,6 +277,57 @@ const std::vector<Rule>& saving_rules() {
   return rules;
 }
 
+bool makes_tables(const RunConfig& c) {
+  return c.lut.lut_preset || c.lut.lut_mlp_bits || c.lut.lut_attention_bits;
+}
+
+bool trains_part(const RunConfig& c, std::string_view part) {
+  const auto& parts = c.lut.lut_train;
+  return std::find(parts.begin(), parts.end(), part) != parts.end();
+}
+
+const std::vector<Rule>& table_rules() {
+  static const std::vector<Rule> rules = {
+      {"lut_preset", "finetuning_type",
+       [](const RunConfig& c) { return makes_tables(c) && c.finetuning.finetuning_type != "full"; },
+       "the layers themselves train: finetuning_type: full. An adapter needs a folder of such "
+       "layers as its base: train that first"},
+      {"lut_preset", "quantization_bit",
+       [](const RunConfig& c) { return makes_tables(c) && has_bits(c); },
+       "look-up-table layers are made from the weights themselves: leave quantization_bit out"},
+      {"lut_preset", "qat_target",
+       [](const RunConfig& c) { return makes_tables(c) && c.qat.qat_target.has_value(); },
+       "each is a way of its own to hold a weight in few bits: choose one"},
+      {"lut_preset", "train_from_scratch",
+       [](const RunConfig& c) { return makes_tables(c) && c.model.train_from_scratch; },
+       "look-up-table layers are made from trained weights: leave one out"},
+      {"lut_auto_snap", "lut_freeze_magnitudes",
+       [](const RunConfig& c) {
+         return c.lut.lut_auto_snap && c.lut.lut_freeze_magnitudes == "all";
+       },
+       "magnitudes that are held fixed have nothing to settle: leave one out"},
+      {"lut_layer_by_layer", "lut_families",
+       [](const RunConfig& c) {
+         return c.lut.lut_layer_by_layer && c.lut.lut_families == "attention";
+       },
+       "it fits MLPs, of which none trains: leave one out"},
+      {"lut_learning_rate", "lut_train",
+       [](const RunConfig& c) { return c.lut.lut_learning_rate && !trains_part(c, "table"); },
+       "it is the rate of the table, which does not train: add table to lut_train"},
+      {"lut_recode_steps", "lut_parameters",
+       [](const RunConfig& c) {
+         return c.lut.lut_recode_steps > 0 && c.lut.lut_parameters != "v2";
+       },
+       "codes of v1 and balanced follow their weights at every use: leave it at 0"},
+      {"lut_forward", "lut_parameters",
+       [](const RunConfig& c) {
+         return c.lut.lut_forward != "materialised" && c.lut.lut_parameters != "v2";
+       },
+       "only v2 can be multiplied rank by rank: use lut_forward: materialised"},
+  };
+  return rules;
+}
+
 std::string described(const RunConfig& config, std::string_view key) {
   RunConfig current = config;
   const std::vector<Field> fields = fields_of(current);
@@ -302,7 +353,7 @@ std::vector<std::string> contradictions(const RunConfig& config) {
   if (has_bits(config))
     found = quantised_base_problems(config, described(config, "quantization_bit"));
   for (const auto* rules :
-       {&quantisation_rules(), &training_rules(), &data_rules(), &saving_rules()})
+       {&quantisation_rules(), &training_rules(), &data_rules(), &saving_rules(), &table_rules()})
     for (const Rule& rule : *rules)
       if (rule.is_broken(config))
         found.push_back(concat(described(config, rule.first), " and ",

@@ -45,7 +45,7 @@ const std::vector<GroupInfo>& config_groups() {
       {Group::preference, "Preference learning", false},
       {Group::exporting, "Export", true},
       {Group::qat, "Quantisation-aware training", true},
-      {Group::lut, "Look-up-table layers", false},
+      {Group::lut, "Look-up-table layers", true},
       {Group::kd, "Distillation", true},
       {Group::optimizer_family, "Other families of optimizers", false},
   };

@@ -149,7 +149,7 @@ std::vector<ExportTensor> export_tensors(ExportSource& source) {
     return true;
   };
   source.model.visit([&](const TensorSlot& slot) {
-    if (is_adapter(slot.role) || take(slot.name) || is_quantised(slot.role)) return;
+    if (is_adapter(slot.role) || take(slot.name) || is_ingredient(slot.role)) return;
     ExportTensor tensor{.name = slot.name, .role = slot.role, .shape = slot.tensor->sizes().vec()};
     tensor.stored = type_in_folder(source, slot.name, /*few_bits=*/false);
     tensor.value = [value = *slot.tensor] { return value; };

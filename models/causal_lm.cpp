@@ -263,19 +263,19 @@ void visit_matrices(
 
 bool is_frozen_base(WeightSource& weight) {
   bool few_bits = false;
-  weight.visit("", Role::weight,
-               [&](const TensorSlot& slot) { few_bits = few_bits || is_quantised(slot.role); });
+  weight.visit("", Role::weight, [&](const TensorSlot& slot) {
+    few_bits = few_bits || (is_ingredient(slot.role) && !slot.of_run);
+  });
   return few_bits;
 }
 
 int64_t parameter_count(CausalLm& model) {
   int64_t count = 0;
   model.visit([&](const TensorSlot& slot) {
-    if (!is_adapter(slot.role) && !is_quantised(slot.role) && !slot.of_run)
-      count += slot.tensor->numel();
+    if (slot.role == Role::norm || slot.role == Role::bias) count += slot.tensor->numel();
   });
   visit_matrices(model, [&](const std::string&, std::shared_ptr<WeightSource>& weight) {
-    if (is_frozen_base(*weight)) count += weight->outputs() * weight->inputs();
+    count += weight->outputs() * weight->inputs();
   });
   return count;
 }

@@ -54,7 +54,7 @@ void visit_matrices(CausalLm& model,
                     const std::function<void(const std::string& name,
                                              std::shared_ptr<WeightSource>& weight)>& visitor);
 
-/// Is any part of it in few bits, so that it cannot train as it is?
+/// Is it made of codes and scales, so that it is no matrix that could train as it is?
 bool is_frozen_base(WeightSource& weight);
 
 /// Numbers in the model, however many bits each takes; adapters apart.

@@ -148,8 +148,12 @@ at::Tensor compute_weight(const Linear& linear, const at::Tensor& like) {
 
 /// x times the linear's weight; where adapter and weight are rounded together, times their sum.
 at::Tensor linear_product(const Linear& linear, const at::Tensor& x, const at::Tensor& onto) {
-  if (!rounded_change(linear)) return apply_source(x, *linear.weight, detached_bias(linear), onto);
-  return apply_weight(x, compute_weight(linear, x), detached_bias(linear), onto);
+  if (rounded_change(linear))
+    return apply_weight(x, compute_weight(linear, x), detached_bias(linear), onto);
+  at::Tensor y = linear.weight->own_product(x);
+  if (!y.defined()) return apply_source(x, *linear.weight, detached_bias(linear), onto);
+  if (linear.bias.defined()) y = y + linear.bias.detach();
+  return onto.defined() ? y + onto : y;
 }
 
 /// magnitude / length of every row.

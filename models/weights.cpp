@@ -38,10 +38,14 @@ bool is_redundant(const std::string& name, const DecoderConfig& config) {
 }
 
 /// Part of a quantised weight: its type is none anybody computes in. Codes may be stored as if
-/// they were numbers; then their scales lie beside them.
+/// they were numbers; then their scales lie beside them. Nor does the type of a weight that only
+/// codes are made of say anything.
 bool is_quantised_part(const WeightIndex& weights, const std::string& name) {
-  return (!name.ends_with(".weight") && !name.ends_with(".bias")) ||
-         weights.find(name + ".absmax") != nullptr;
+  if (!name.ends_with(".weight")) return !name.ends_with(".bias");
+  const std::string module = name.substr(0, name.size() - std::string_view(".weight").size());
+  for (const char* beside : {".weight.absmax", ".scale_A", ".raw_clip"})
+    if (weights.find(module + beside) != nullptr) return true;
+  return false;
 }
 
 class ProblemList {
@@ -103,11 +107,14 @@ std::map<std::string, std::shared_ptr<WeightSource>> read_quantised(CausalLm& mo
     used.insert(name);
     return stored_tensor(*location);
   };
+  std::set<std::string> linears;
   visit_linears(model, [&](const std::string& name, Linear& linear) {
+    linears.insert(name);
     auto source =
         options.stored_as->read(name, linear.weight->outputs(), linear.weight->inputs(), find);
     if (source) sources[name + ".weight"] = std::move(source);
   });
+  options.stored_as->check_linears(linears);
   return sources;
 }
 

@@ -214,7 +214,7 @@ void LutV2Weight::visit(const std::string& prefix, Role, const TensorVisitor& vi
     slot.changes = role == Role::code && options_.recode_steps > 0;
     visitor(slot);
   };
-  show(".weight", parts_.latent, Role::weight, /*of_run=*/true);
+  show(".weight", parts_.latent, Role::weight, /*of_run=*/options_.recode_steps == 0);
   show(".codes", parts_.codes, Role::code);
   show(".lut", parts_.table.values, Role::table);
   show(".lut_logits", parts_.table.logits, Role::table, /*of_run=*/true);
@@ -239,6 +239,14 @@ void LutV2Weight::bake() {
   parts_.table = {now.table, {}};
   parts_.g = at::ones_like(parts_.g.detach());
   parts_.baked = true;
+}
+
+LutForward lut_forward(const std::string& name) {
+  if (name == "materialised") return LutForward::materialised;
+  if (name == "factored") return LutForward::factored;
+  if (name == "batched") return LutForward::batched;
+  fail(ExitCode::configuration, "lut_forward: ", name,
+       ": allowed are materialised, factored, batched");
 }
 
 at::Tensor nearest_codes(const at::Tensor& weight, const at::Tensor& scales,

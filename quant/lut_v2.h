@@ -43,6 +43,7 @@ class LutV2Weight final : public WeightSource {
   const LutV2Parts& parts() const { return parts_; }
   LutV2Parts& parts() { return parts_; }
   const LutV2Options& options() const { return options_; }
+  void set_options(const LutV2Options& options) { options_ = options; }
   /// What the weight is multiplied out from, in `type`.
   LutFactors factors(at::ScalarType type) const;
 
@@ -75,6 +76,9 @@ class LutV2Weight final : public WeightSource {
   LutV2Parts parts_;
   LutV2Options options_;
 };
+
+/// "materialised", "factored" or "batched"; others are refused (78).
+LutForward lut_forward(const std::string& name);
 
 /// Codes of the nearest values of `table` to weight / scales, clamped to its ends; a tie takes the
 /// lower value, a scale of zero the value nearest to zero. uint8 [rows, columns].

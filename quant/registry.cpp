@@ -5,6 +5,7 @@
 #include "quant/bnb4.h"
 #include "quant/bnb_folder.h"
 #include "quant/int8_rows.h"
+#include "quant/lut_folder.h"
 #include "quant/packed_folders.h"
 
 namespace isogrid {
@@ -83,7 +84,7 @@ std::shared_ptr<const QuantisedFolder> quantised_folder(const Json& config,
   static const Writer table[] = {
       {"bitsandbytes", bnb_folder}, {"gptq", gptq_folder},
       {"awq", awq_folder},          {"compressed-tensors", compressed_tensors_folder},
-      {"torchao", torchao_folder},
+      {"torchao", torchao_folder},  {kLutMethod, lut_folder},
   };
   const auto found = config.find("quantization_config");
   if (found == config.end() || found->is_null()) return nullptr;

@@ -2,6 +2,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -23,10 +24,15 @@ class QuantisedFolder {
  public:
   virtual ~QuantisedFolder() = default;
   virtual std::string_view name() const = 0;  // "bnb:nf4", for messages and the memory plan
+  /// Can its linears themselves train? Else they are a frozen base.
+  virtual bool trains() const { return false; }
 
   /// The linear `name` [outputs, inputs] as this folder keeps it; null where it was left dense.
   virtual std::shared_ptr<WeightSource> read(const std::string& name, int64_t outputs,
                                              int64_t inputs, const TensorLookup& find) const = 0;
+
+  /// Refuses (65) settings for a linear that is none of the model's.
+  virtual void check_linears(const std::set<std::string>& /*linears*/) const {}
 };
 
 /// What quantization_bit and its companions ask for; empty when nothing is to be quantised.

@@ -30,6 +30,10 @@ constexpr bool is_adapter(Role role) {
 
 /// Part of a weight in few bits: frozen, and of no floating type or no type one computes in.
 constexpr bool is_quantised(Role role) { return role == Role::code || role == Role::scale; }
+/// Part of what a weight is made of instead of being a matrix of numbers.
+constexpr bool is_ingredient(Role role) {
+  return is_quantised(role) || role == Role::factor || role == Role::table;
+}
 /// Numbers that no gradient moves.
 constexpr bool is_fixed(Role role) { return role == Role::code || role == Role::scale; }
 

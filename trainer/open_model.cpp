@@ -66,9 +66,13 @@ void check_quantised_folder(const RunConfig& config, const ModelFolder& folder) 
   LoadOptions options;
   set_quantisation(options, {}, folder);
   if (!options.stored_as) return;
+  RunConfig asked = config;
+  // Linears that train make no frozen base, so training them is no contradiction.
+  if (options.stored_as->trains() && asked.finetuning.finetuning_type == "full")
+    asked.finetuning.finetuning_type = "lora";
   const auto problems = quantised_base_problems(
-      config, concat("model_name_or_path = ", required_model(config),
-                     ", which is quantised already (", options.stored_as->name(), ")"));
+      asked, concat("model_name_or_path = ", required_model(config),
+                    ", which is quantised already (", options.stored_as->name(), ")"));
   if (!problems.empty()) fail(ExitCode::configuration, joined_problems("", problems));
 }
 

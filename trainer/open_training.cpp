@@ -13,6 +13,7 @@
 #include "models/registry.h"
 #include "models/rounding.h"
 #include "models/weights.h"
+#include "trainer/open_lut.h"
 #include "trainer/open_model.h"
 #include "trainer/what_trains.h"
 
@@ -123,6 +124,14 @@ void initialise_in_place(OpenedTraining& opened, const RunConfig& config,
       training.model, {precision.compute, precision.master, training.model.device});
 }
 
+void refuse_adapters(const RunConfig& config) {
+  if (config.model.adapter_name_or_path.empty()) return;
+  fail(ExitCode::configuration,
+       "adapter_name_or_path, finetuning_type: ", config.finetuning.finetuning_type,
+       " trains the model's own weights; merge the adapter first (trainer export), or train with "
+       "finetuning_type: lora");
+}
+
 void set_rates(Trainables& trainables, const FinetuningConfig& config) {
   if (!config.loraplus_lr_ratio) return;
   for (TrainedSlice& slice : trainables.slices)
@@ -188,7 +197,9 @@ Json training_model_config(const RunConfig& config, const ModelFolder& folder) {
   return json;
 }
 
-OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder) {
+OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder,
+                             const std::optional<std::string>& checkpoint,
+                             const BatchStream* batches) {
   check_quantised_folder(config, folder);
   OpenedTraining opened;
   Publication& publication = opened.publication;
@@ -213,18 +224,19 @@ OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder)
   training.model = build_model(shape);
   training.model.device = options.device;
   const bool lora = config.finetuning.finetuning_type == "lora";
+  const LutRun tables = lut_run(config, folder);
   if (from_scratch) {
     initialise_in_place(opened, config, precision);
+  } else if (trains_lut(tables)) {
+    refuse_adapters(config);
+    open_lut_training(opened, config, tables, options, precision, checkpoint, batches);
   } else if (lora) {
     keep_as_stored(options, target_grids(training.model, config.qat));
     load_weights(training.model, *publication.base_weights, options, folder.path);
+    if (tables == LutRun::under_adapter) serve_lut_layers(training.model, config);
     prepare_lora(opened, config, precision);
   } else {
-    if (!config.model.adapter_name_or_path.empty())
-      fail(ExitCode::configuration,
-           "adapter_name_or_path, finetuning_type: ", config.finetuning.finetuning_type,
-           " trains the model's own weights; merge the adapter first (trainer export), or train "
-           "with finetuning_type: lora");
+    refuse_adapters(config);
     load_trained_in_place(opened, config, options, precision);
   }
   find_trained_depth(training.model);

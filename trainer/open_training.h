@@ -1,5 +1,6 @@
 #pragma once
 #include <optional>
+#include <string>
 
 #include "configs/run_config.h"
 #include "trainer/publication.h"
@@ -24,8 +25,11 @@ struct Precision {
 Precision precision_of(const RunConfig& config, at::Device device, at::ScalarType stored);
 
 /// Loads the base, lays adapters over it, decides what trains and lays that out. The schedule's
-/// length is set when the data is known.
-OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder);
+/// length is set when the data is known. `checkpoint`: where the run will go on from, for what need
+/// not be made anew. `batches`: the rows of the run, for what is fitted to them before it begins.
+OpenedTraining open_training(const RunConfig& config, const ModelFolder& folder,
+                             const std::optional<std::string>& checkpoint = std::nullopt,
+                             const BatchStream* batches = nullptr);
 
 /// The config.json a run computes with and publishes: rope_scaling laid over the folder's own.
 Json training_model_config(const RunConfig& config, const ModelFolder& folder);

@@ -235,9 +235,11 @@ struct Part {
 
 std::vector<Part> parts_of(const Trainables& trainables) {
   std::vector<Part> parts;
-  for (size_t i = 0; i < trainables.slices.size(); ++i)
-    for (int64_t first = 0; first < trainables.slices[i].count; first += kElementsPerPart)
-      parts.push_back({i, first, std::min(trainables.slices[i].count, first + kElementsPerPart)});
+  for (size_t i = 0; i < trainables.slices.size(); ++i) {
+    const TrainedSlice& slice = trainables.slices[i];
+    for (int64_t first = 0; slice.moves && first < slice.count; first += kElementsPerPart)
+      parts.push_back({i, first, std::min(slice.count, first + kElementsPerPart)});
+  }
   return parts;
 }
 
@@ -274,6 +276,7 @@ void update_by_composition(Optimizer& optimizer, Trainables& trainables, double 
          "lion");
   for (size_t i = 0; i < trainables.slices.size(); ++i) {
     const TrainedSlice& slice = trainables.slices[i];
+    if (!slice.moves) continue;
     const Optimizer own = settings_for(optimizer, slice);
     const at::Tensor g = trainables.view(trainables.gradient, slice) * gradient_scale;
     at::Tensor kept = trainables.view(trainables.master, slice);

@@ -9,8 +9,8 @@
 
 #include "core/tensor_file.h"
 #include "models/folder_writer.h"
+#include "models/model_output.h"
 #include "models/peft.h"
-#include "models/stored_tensor.h"
 #include "models/trained_codes.h"
 #include "models/weights.h"
 #include "trainer/average.h"
@@ -65,36 +65,15 @@ std::vector<FileToWrite> adapter_files(Training& training, const Publication& pu
   return files;
 }
 
-std::vector<FileToWrite> model_files(Training& training, const Publication& publication) {
-  const auto index = publication.base_weights;
-  std::map<std::string, at::Tensor> trained;
-  std::vector<TensorEntry> entries;
-  training.model.visit([&](const TensorSlot& slot) {
-    if (slot.of_run) return;
-    const WeightLocation* stored = index == nullptr ? nullptr : index->find(slot.name);
-    TensorEntry entry;
-    entry.name = slot.name;
-    entry.shape = slot.tensor->sizes().vec();
-    entry.dtype = stored != nullptr ? stored->entry->dtype : dtype_of(training.model.compute);
-    if (stored == nullptr || training.trainables.find(slot.name) != nullptr)
-      trained[slot.name] = published_value(training, slot);
-    entries.push_back(std::move(entry));
-  });
-  const TensorProducer produce = [index, trained](const TensorEntry& entry, OutputFile& file) {
-    const auto found = trained.find(entry.name);
-    const WeightLocation* stored = index == nullptr ? nullptr : index->find(entry.name);
-    if (found == trained.end() && !stored->gguf) return file.append(stored->bytes());
-    const at::Tensor value = (found == trained.end() ? stored_tensor(*stored) : found->second)
-                                 .detach()
-                                 .to(at::kCPU, scalar_type(entry.dtype))
-                                 .contiguous();
-    file.append({static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});
+std::vector<FileToWrite> trained_model_files(Training& training, const Publication& publication) {
+  const NewValue trained = [&](const TensorSlot& slot) {
+    if (training.trainables.find(slot.name) != nullptr) return published_value(training, slot);
+    // A table's values follow from what trains of it, here from the average where there is one.
+    return slot.role == Role::table ? slot.tensor->detach().clone() : at::Tensor();
   };
-  std::vector<FileToWrite> files =
-      plan_weight_files(std::move(entries), produce, publication.shard_gigabytes);
-  for (FileToWrite& file : plan_model_folder_files(publication.base, publication.base.config))
-    files.push_back(std::move(file));
-  return files;
+  const AveragedWeights averaged(training);
+  return model_files(training.model, publication.base, publication.base_weights, trained,
+                     publication.shard_gigabytes);
 }
 
 /// The codes of the published weights, where training rounded them.
@@ -119,8 +98,9 @@ std::optional<FileToWrite> codes_file(Training& training, const Publication& pub
 }  // namespace
 
 std::vector<FileToWrite> publication_files(Training& training, const Publication& publication) {
-  std::vector<FileToWrite> files = publication.is_adapter ? adapter_files(training, publication)
-                                                          : model_files(training, publication);
+  std::vector<FileToWrite> files = publication.is_adapter
+                                       ? adapter_files(training, publication)
+                                       : trained_model_files(training, publication);
   if (auto codes = codes_file(training, publication)) files.push_back(std::move(*codes));
   return files;
 }

@@ -141,6 +141,11 @@ void step_and_log(Run& run) {
   set_phase(concat("step ", run.progress.step + 1, " of ", run.plan.total_steps));
   const auto start = Clock::now();
   begin_step(run.opened.training.model, {run.progress.step, run.plan.total_steps});
+  if (watch_magnitudes(run.opened.training, run.progress.step)) {
+    run.log.event("magnitudes_snapped", run.progress.step, Json::object());
+    run.display.note(concat("magnitudes have settled: rounded to float16 and held from step ",
+                            run.progress.step + 1, " on"));
+  }
   const StepReport report = run_step(run.opened.training, *run.batches, run.progress.step);
   const double seconds = seconds_since(start);
   run.seconds += seconds;

@@ -6,6 +6,7 @@
 #include "models/weights.h"
 #include "trainer/anchor.h"
 #include "trainer/memory_plan.h"
+#include "trainer/open_lut.h"
 #include "trainer/open_model.h"
 #include "trainer/open_training.h"
 #include "trainer/optimizer.h"
@@ -96,6 +97,7 @@ RunSizes sizes_before_loading(const RunConfig& config, const ModelFolder& folder
   sizes.stored_bytes = element_bytes(stored);
   sizes.optimizer_bytes = optimizer_bytes_per_number(config.optimizer);
   sizes.rounding_bytes = rounding_bytes(model, config.qat, sizes.compute_bytes);
+  if (trains_lut(lut_run(config, folder))) count_lut_layers(model, config, folder, sizes);
   sizes.averages = config.optimizer.ema_decay > 0;
   find_largest_batch(batches, plan, config.kd, sizes);
   sizes.anchor_bytes =

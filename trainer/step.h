@@ -6,6 +6,7 @@
 #include "data/batch_stream.h"
 #include "trainer/anchor.h"
 #include "trainer/forward_pass.h"
+#include "trainer/magnitude_watch.h"
 #include "trainer/optimizer.h"
 #include "trainer/schedule.h"
 #include "trainer/trainables.h"
@@ -29,6 +30,7 @@ struct Training {
   LossScale loss_scale;
   PassSettings pass;
   std::optional<Anchor> anchor;
+  MagnitudeWatch magnitudes;
   double max_grad_norm = 1.0;  // 0: no clipping
   double ema_decay = 0;        // 0: no average
   at::Tensor average;          // [n] like the masters: their running average

@@ -159,6 +159,10 @@ std::vector<NamedTensor> state_tensors(Training& training, bool with_masters) {
     visit_anchor(*training.anchor, [&](const std::string& name, at::Tensor& tensor) {
       tensors.push_back({name, tensor});
     });
+  visit_watch(training, !training.magnitudes.before.empty(),
+              [&](const std::string& name, at::Tensor& tensor) {
+                tensors.push_back({name, tensor});
+              });
   return tensors;
 }
 
@@ -249,6 +253,22 @@ void plan_kept(StoredTensors& stored, Training& training, int64_t step) {
 
 }  // namespace
 
+namespace {
+
+/// What a checkpoint says of the watch over magnitudes.
+struct WatchState {
+  int64_t settled = 0;
+  bool snapped = false, remembers = false;
+};
+
+WatchState watch_state(const JsonFields& fields, const Training& training) {
+  if (!training.magnitudes.on) return {};
+  const JsonFields watch = fields.object("magnitude_watch");
+  return {watch.integer("settled", 0), watch.boolean("snapped"), watch.boolean("remembers")};
+}
+
+}  // namespace
+
 bool may_change_on_resume(const std::string& key) { return free_keys().count(key) > 0; }
 
 bool was_saved_with(const std::string& path, const Provenance& now) {
@@ -277,6 +297,10 @@ std::vector<FileToWrite> state_files(Training& training, const Publication& publ
   json["loss_scale"] = {{"value", training.loss_scale.value},
                         {"steps_without_overflow", training.loss_scale.steps_without_overflow}};
   json["provenance"] = provenance_json(provenance);
+  if (training.magnitudes.on)
+    json["magnitude_watch"] = {{"settled", training.magnitudes.settled},
+                               {"snapped", training.magnitudes.snapped},
+                               {"remembers", !training.magnitudes.before.empty()}};
   const std::vector<NamedTensor> tensors =
       state_tensors(training, !publishes_masters(training, publication));
   const SafetensorsLayout layout = plan_tensors(tensors);
@@ -323,7 +347,13 @@ Progress load_state(const std::string& path, Training& training, const Publicati
     visit_anchor(*training.anchor, [&](const std::string& tensor_name, at::Tensor& tensor) {
       stored.plan(tensor_name, tensor);
     });
+  const WatchState watch = watch_state(fields, training);
+  visit_watch(training, watch.remembers, [&](const std::string& tensor_name, at::Tensor& tensor) {
+    stored.plan(tensor_name, tensor);
+  });
   stored.copy_all();
+  training.magnitudes.settled = watch.settled;
+  if (watch.snapped) hold_magnitudes(training);
   training.loss_scale.value = scale_value;
   training.loss_scale.steps_without_overflow = without;
   training.optimizer.steps = optimizer_steps;

@@ -14,7 +14,8 @@ constexpr int64_t kAlignment = 16;  // elements; vector kernels and products wan
 int64_t aligned(int64_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
 
 bool decays(Role role) {
-  return role != Role::norm && role != Role::bias && role != Role::adapter_magnitude;
+  return role != Role::norm && role != Role::bias && role != Role::adapter_magnitude &&
+         role != Role::table;
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ struct TrainedSlice {
   int64_t first = 0;  // element of the flat stores, a multiple of 16
   int64_t count = 0;
   double rate = 1.0;   // its learning rate over the schedule's
-  bool decays = true;  // norms and biases do not
+  bool decays = true;  // norms, biases and tables do not
+  bool moves = true;   // false: held where it is from some step on
 };
 
 /// Everything that trains, laid end to end in the order of the model's visit. The model's own

@@ -126,7 +126,7 @@ std::vector<std::string> train_in_full(CausalLm& model, const std::vector<std::s
         unmatched.erase(wanted);
       }
     if (!wanted_here) return;
-    if (is_quantised(slot.role))
+    if (is_ingredient(slot.role))
       fail(ExitCode::configuration, "additional_target: ", joined({modules.begin(), modules.end()}),
            ": ", slot.name, " is part of the quantised base, which is frozen");
     set_trains(slot);

@@ -32,6 +32,16 @@ VARIANTS = {
     "qat-lora-anchor": {"finetuning_type": "lora", "lora_rank": 4, "lora_dropout": 0.1, "qat_target": "universal_int4",
                         "qat_lora": "base", "kd_anchor": "start", "kd_anchor_weight": 0.5, "kd_anchor_samples": 3,
                         "kd_anchor_interval": 2},
+    # Layers that are made at the start and must not be made again; magnitudes that settle within the run.
+    "lut": {"finetuning_type": "full", "lut_mlp_bits": 2, "lut_mlp_rank": 6, "lut_attention_bits": 4,
+            "lut_attention_rank": 4, "lut_train": ["scales", "table"], "lut_auto_snap": True,
+            "lut_auto_snap_start_step": 4, "lut_auto_snap_steps": 5, "lut_auto_snap_threshold": 1.0,
+            "ema_decay": 0.9, "bf16": True, "compute_dtype": "bfloat16"},
+    # Weights that train behind their codes, which are renewed from them now and then.
+    "lut-recoded": {"finetuning_type": "full", "lut_mlp_bits": 4, "lut_mlp_rank": 4,
+                    "lut_train": ["scales", "weights", "norms"], "lut_recode_steps": 5},
+    "lut-v1": {"finetuning_type": "full", "lut_preset": "q4a4", "lut_parameters": "v1",
+               "lut_train": ["scales", "weights"]},
     "freeze-lion": {"finetuning_type": "freeze", "freeze_trainable_layers": 1, "optim": "lion"},
 }
 SLOW = pytest.mark.slow

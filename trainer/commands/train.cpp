@@ -267,7 +267,8 @@ OpenedTraining load_training(const RunConfig& config, const PreparedRun& prepare
                              const std::optional<std::string>& checkpoint) {
   std::optional<Anchor> anchor = planned_anchor(config, prepared, checkpoint.has_value());
   set_phase("loading the model");
-  OpenedTraining opened = open_training(config, prepared.folder);
+  OpenedTraining opened =
+      open_training(config, prepared.folder, checkpoint, prepared.batches.get());
   opened.training.schedule = make_schedule(config.optimizer, prepared.plan.total_steps);
   opened.training.pass.recompute_blocks = prepared.memory.recomputes;
   opened.training.anchor = std::move(anchor);

@@ -17,6 +17,8 @@ struct KdConfig {
   double kd_hard_top1 = 0.0;
   std::optional<double> kd_hard_top1_end;
   double kd_hard_full = 0.0;
+  double kd_sampled_ce = 0.0;
+  int64_t kd_sampled_negatives = 64;
   std::optional<std::string> kd_anchor;
   double kd_anchor_weight = 0.01;
   int64_t kd_anchor_samples = 16;
@@ -47,12 +49,21 @@ struct KdConfig {
         .unset("no change");
     field("kd_hard_full", kd_hard_full, "Weight of that guess over the whole vocabulary.")
         .at_least(0);
-    field("kd_anchor", kd_anchor, "Model held on to.").unset("no anchor").planned();
-    field("kd_anchor_weight", kd_anchor_weight, "Weight of the anchor.").at_least(0).planned();
-    field("kd_anchor_samples", kd_anchor_samples, "Rows the anchor looks at.")
+    field("kd_sampled_ce", kd_sampled_ce,
+          "Weight of that guess among the guesses and tokens drawn by chance in every step.")
+        .at_least(0);
+    field("kd_sampled_negatives", kd_sampled_negatives, "How many of those.")
         .at_least(1)
-        .planned();
-    field("kd_anchor_interval", kd_anchor_interval, "Steps between looks.").at_least(1).planned();
+        .at_most(65536);
+    field("kd_anchor", kd_anchor,
+          "Model held on to: start (as the run began), or the folder of another.")
+        .unset("no anchor");
+    field("kd_anchor_weight", kd_anchor_weight, "Weight of the divergence from it.").above(0);
+    field("kd_anchor_samples", kd_anchor_samples, "Rows on which the two are compared, in turn.")
+        .at_least(1)
+        .at_most(65536);
+    field("kd_anchor_interval", kd_anchor_interval, "Steps from one such row to the next.")
+        .at_least(1);
     field("kd_top_k", kd_top_k, "Guesses stored per position.").at_least(1).at_most(256);
     field("kd_negatives", kd_negatives, "Random tokens stored beside them.")
         .at_least(0)
@@ -79,7 +90,7 @@ struct KdConfig {
         .one_of({"none", "false", "true", "both", "all"})
         .or_bool()
         .unset("by enable_thinking");
-    field("kd_generate", kd_generate, "Let the teacher write the answers.").planned();
+    field("kd_generate", kd_generate, "The teacher writes the last answer of each conversation.");
   }
 };
 

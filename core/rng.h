@@ -37,6 +37,8 @@ enum class Purpose : uint32_t {
   clip_sample = 9,
   scale_directions = 10,
   teacher_negatives = 21,
+  sampled_negatives = 22,
+  check_vectors = 23,
 };
 
 /// Random numbers without state worth saving: draw number n of the stream

@@ -126,6 +126,9 @@ std::shared_ptr<const RowStore> taught(const RowStore& rows,
     fail(ExitCode::configuration, "kd_cache: ", cache->folder(), ": holds nothing for ", missing,
          " of the ", documents.size(), " documents ", what, ", the first of them ", first,
          differences.empty() ? "" : ". It was made with other settings: ", differences,
+         cache->meta().made_with.contains("kd_generate")
+             ? ". Its answers are the teacher's own (kd_generate), so no dataset has them"
+             : "",
          ". Write a cache for this data (trainer kd-cache with this config and a new kd_cache), or "
          "leave dataset out to train on the cache's own documents");
   }

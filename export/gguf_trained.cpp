@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "export/balanced_codes.h"
 #include "quant/gguf_grid.h"
 #include "quant/grids/codecs.h"
 #include "quant/integer_grid.h"
@@ -72,6 +73,7 @@ void put_block(const PlainBlock& layout, const int8_t* codes, float scale, std::
 }  // namespace
 
 bool holds_trained_codes(const TrainedCodes& codes, const GgufMix& mix) {
+  if (codes.target == kBalancedTarget) return holds_balanced_codes(codes, mix);
   if (codes.target.starts_with(kGguf))
     return find_gguf_mix(codes.target.substr(kGguf.size())) == &mix;
   if (find_plain_block(mix.base) == nullptr) return false;

@@ -48,6 +48,7 @@ struct WantedExport {
 };
 WantedExport wanted_export(const std::string& text);
 
+void write_lut(ExportSource& source, const ExportRequest& request);
 void write_hf(ExportSource& source, const ExportRequest& request);
 void write_gguf(ExportSource& source, const ExportRequest& request);
 std::string gguf_file_name(const ExportSource& source, const std::string& variant);

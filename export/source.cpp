@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/tensor_file.h"
+#include "export/balanced_codes.h"
 #include "models/registry.h"
 #include "models/weights.h"
 
@@ -71,6 +72,8 @@ ExportSource open_export_source(const std::string& path, std::vector<PeftFolder>
       source.replaced.push_back(std::move(name));
   }
   source.codes = codes_of(source);
+  if (source.codes == nullptr && source.adapters.empty())
+    source.codes = balanced_codes(source.model);
   return source;
 }
 

@@ -69,8 +69,9 @@ class Generator {
       if (ids.empty())
         fail(ExitCode::usage, "prompt ", prompt + 1, " is empty: a model needs at least one token");
       const auto length = static_cast<int64_t>(ids.size());
+      const uint64_t stream = request_.streams.empty() ? prompt : request_.streams[prompt];
       answers_.push_back({static_cast<int64_t>(prompt), ids, longest_history(request_, length),
-                          Rng(request_.seed, Purpose::sampling, {prompt})});
+                          Rng(request_.seed, Purpose::sampling, {stream})});
       answers_.back().done = length >= answers_.back().longest;
     }
     result_.ids.resize(answers_.size());

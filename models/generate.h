@@ -15,6 +15,8 @@ struct GenerationRequest {
   SamplingSettings sampling;
   std::vector<int32_t> stop_ids;  // an answer ends with, and contains, the first of them
   uint64_t seed = 0;
+  /// The stream of draws of each prompt below the seed; empty: its number among the prompts.
+  std::vector<uint64_t> streams;
   /// Hears of every new token; returning false ends that prompt's answer.
   std::function<bool(int64_t prompt, int32_t id)> on_token;
 };

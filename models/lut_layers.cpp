@@ -65,34 +65,6 @@ ClipStart clip_start(LutStart start) {
   return start == LutStart::max_abs ? ClipStart::percentile : ClipStart::newton;
 }
 
-std::shared_ptr<WeightSource> started_layer(const std::string& name, const at::Tensor& dense,
-                                            const LutLayer& layer, const LutConfig& config,
-                                            uint64_t seed) {
-  const LutStart start = lut_start(config.lut_init);
-  if (layer.parameters == "balanced") {
-    const double clip =
-        starting_clip(dense, layer.bits, clip_start(start), seed, /*percentile=*/100);
-    const at::Tensor raw = at::full({1}, raw_of_clip(clip), dense.options().dtype(at::kFloat));
-    return std::make_shared<BalancedWeight>(dense, raw, layer.bits);
-  }
-  const LutStartOptions options{.bits = layer.bits,
-                                .rank = layer.rank,
-                                .group = std::min(config.lut_group_size, dense.size(1)),
-                                .start = start,
-                                .half = config.lut_ste_fp16,
-                                .importance = {},
-                                .seed = seed};
-  if (layer.parameters == "v1") {
-    LutV1Parts parts = start_lut_v1(name, dense, options);
-    parts.latent = dense;  // where it lies, until it trains
-    return std::make_shared<LutV1Weight>(name, std::move(parts));
-  }
-  LutV2Parts parts = start_lut_v2(name, dense, options);
-  if (config.lut_recode_steps > 0) parts.latent = dense;
-  return std::make_shared<LutV2Weight>(name, std::move(parts),
-                                       LutV2Options{.half = config.lut_ste_fp16});
-}
-
 /// Bytes that making a layer takes at most: copies of the weight and, for least squares, the outer
 /// products of one factor.
 int64_t start_bytes(const Linear& linear, const LutLayer& layer) {
@@ -117,6 +89,34 @@ void share_out(int64_t jobs, int64_t workers, const std::function<void(int64_t)>
 }
 
 }  // namespace
+
+std::shared_ptr<WeightSource> started_lut_layer(const std::string& name, const at::Tensor& dense,
+                                                const LutLayer& layer, const LutConfig& config,
+                                                const at::Tensor& importance, uint64_t seed) {
+  const LutStart start = lut_start(config.lut_init);
+  if (layer.parameters == "balanced") {
+    const double clip =
+        starting_clip(dense, layer.bits, clip_start(start), seed, /*percentile=*/100);
+    const at::Tensor raw = at::full({1}, raw_of_clip(clip), dense.options().dtype(at::kFloat));
+    return std::make_shared<BalancedWeight>(dense, raw, layer.bits, config.lut_ste_fp16);
+  }
+  const LutStartOptions options{.bits = layer.bits,
+                                .rank = layer.rank,
+                                .group = std::min(config.lut_group_size, dense.size(1)),
+                                .start = start,
+                                .half = config.lut_ste_fp16,
+                                .importance = importance,
+                                .seed = seed};
+  if (layer.parameters == "v1") {
+    LutV1Parts parts = start_lut_v1(name, dense, options);
+    parts.latent = dense;  // where it lies, until it trains
+    return std::make_shared<LutV1Weight>(name, std::move(parts));
+  }
+  LutV2Parts parts = start_lut_v2(name, dense, options);
+  if (config.lut_recode_steps > 0) parts.latent = dense;
+  return std::make_shared<LutV2Weight>(name, std::move(parts),
+                                       LutV2Options{.half = config.lut_ste_fp16});
+}
 
 bool makes_lut_layers(const LutConfig& config) {
   return config.lut_preset || config.lut_mlp_bits || config.lut_attention_bits;
@@ -168,7 +168,8 @@ void start_lut_layers(CausalLm& model, const LutLayers& layers, const LutConfig&
     const auto source = job.linear->weight;
     at::Tensor dense;
     source->visit("", Role::weight, [&](const TensorSlot& slot) { dense = *slot.tensor; });
-    job.linear->weight = started_layer(job.name, dense, *job.layer, config, seed);
+    job.linear->weight =
+        started_lut_layer(job.name, dense, *job.layer, config, /*importance=*/{}, seed);
     const std::lock_guard<std::mutex> lock(telling);
     progress(++done);
   });
@@ -176,6 +177,8 @@ void start_lut_layers(CausalLm& model, const LutLayers& layers, const LutConfig&
 
 void set_lut_schedule(CausalLm& model, const LutConfig& config, std::optional<bool> half) {
   visit_linears(model, [&](const std::string& name, Linear& linear) {
+    if (auto* balanced = dynamic_cast<BalancedWeight*>(linear.weight.get()))
+      balanced->set_half(half.value_or(balanced->half()));
     auto* v2 = dynamic_cast<LutV2Weight*>(linear.weight.get());
     if (v2 == nullptr) return;
     LutV2Options options = v2->options();

@@ -21,6 +21,12 @@ LutLayers stored_lut_layers(const ModelFolder& folder);
 
 bool has_lut_layers(CausalLm& model);
 
+/// One layer that stands for the dense weight [out, in]. `importance` [in] weighs the errors of its
+/// columns; undefined: all alike.
+std::shared_ptr<WeightSource> started_lut_layer(const std::string& name, const at::Tensor& dense,
+                                                const LutLayer& layer, const LutConfig& config,
+                                                const at::Tensor& importance, uint64_t seed);
+
 /// Makes the layers from the dense linears of a loaded model, several at a time as memory allows;
 /// the number of threads changes nothing about them. V2 keeps its dense weight where codes are to
 /// be renewed from it. `progress` is called with the layers that are done.

@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "quant/lut_table.h"
 #include "quant/row_chunks.h"
 
 namespace isogrid {
@@ -104,8 +105,8 @@ double best_percentile_clip(const std::vector<double>& sizes, int bits) {
 
 }  // namespace
 
-BalancedWeight::BalancedWeight(at::Tensor latent, at::Tensor raw_clip, int bits)
-    : latent_(std::move(latent)), raw_clip_(std::move(raw_clip)), bits_(bits) {
+BalancedWeight::BalancedWeight(at::Tensor latent, at::Tensor raw_clip, int bits, bool half)
+    : latent_(std::move(latent)), raw_clip_(std::move(raw_clip)), bits_(bits), half_(half) {
   if (bits != 2 && bits != 4)
     fail(ExitCode::configuration, "balanced levels of ", bits, " bits: 2 and 4 are possible");
 }
@@ -117,7 +118,8 @@ at::Tensor BalancedWeight::largest(at::ScalarType type) const {
 at::Tensor BalancedWeight::scale_of(at::ScalarType type) const {
   const at::Tensor raw = raw_clip_.detach().reshape({}).to(latent_.device(), type);
   const at::Tensor clip = at::softplus(raw) + 1e-8;
-  return clip * largest(type) / static_cast<double>(highest_code(bits_));
+  const at::Tensor scale = clip * largest(type) / static_cast<double>(highest_code(bits_));
+  return half_ ? as_half(scale) : scale;
 }
 
 double BalancedWeight::scale() const {

@@ -9,10 +9,13 @@ namespace isogrid {
 /// itself takes no gradient through it.
 class BalancedWeight final : public WeightSource {
  public:
-  /// `latent` [out, in], `raw_clip` a tensor of one element.
-  BalancedWeight(at::Tensor latent, at::Tensor raw_clip, int bits);
+  /// `latent` [out, in], `raw_clip` a tensor of one element. `half`: the scale is a number of
+  /// float16, straight through, so that files with float16 scales hold the levels exactly.
+  BalancedWeight(at::Tensor latent, at::Tensor raw_clip, int bits, bool half = false);
 
   int bits() const { return bits_; }
+  bool half() const { return half_; }
+  void set_half(bool half) { half_ = half; }
   /// uint8 [out, in]: 0 for the lowest level.
   at::Tensor codes() const;
   /// The step between levels, a float64.
@@ -36,6 +39,7 @@ class BalancedWeight final : public WeightSource {
 
   at::Tensor latent_, raw_clip_;
   int bits_;
+  bool half_;
 };
 
 /// How the clip starts, as a share of the largest weight.

@@ -102,7 +102,8 @@ std::shared_ptr<WeightSource> read_v1(const LutRead& r) {
 std::shared_ptr<WeightSource> read_balanced(const LutRead& r) {
   const at::Tensor latent =
       required_part(r.find, r.name + ".weight", number_types(), {r.outputs, r.inputs});
-  return std::make_shared<BalancedWeight>(latent, finite_part(r, ".raw_clip", {1}), r.layer.bits);
+  return std::make_shared<BalancedWeight>(latent, finite_part(r, ".raw_clip", {1}), r.layer.bits,
+                                          r.half);
 }
 
 /// The three forms of a layer.
@@ -201,20 +202,24 @@ std::string lut_parameters(const WeightSource& weight) {
 std::optional<Json> lut_folder_settings(const NamedWeights& linears) {
   Json layers = Json::object();
   std::optional<bool> half;
+  const auto serves = [&half](const std::string& name, bool rounded) {
+    if (half.value_or(rounded) != rounded)
+      fail(ExitCode::internal, name, ": some layers serve float16 factors, others do not");
+    half = rounded;
+  };
   for (const auto& [name, weight] : linears) {
     Json layer = {{"parameters", lut_parameters(*weight)}};
     if (const auto* v2 = dynamic_cast<const LutV2Weight*>(weight)) {
       layer["bits"] = v2->parts().bits();
       layer["rank"] = v2->parts().g.size(0);
       layer["baked"] = v2->parts().baked;
-      if (half.value_or(v2->options().half) != v2->options().half)
-        fail(ExitCode::internal, name, ": some layers serve float16 factors, others do not");
-      half = v2->options().half;
+      serves(name, v2->options().half);
     } else if (const auto* v1 = dynamic_cast<const LutV1Weight*>(weight)) {
       layer["bits"] = v1->bits();
       layer["rank"] = v1->parts().a.size(1);
     } else if (const auto* balanced = dynamic_cast<const BalancedWeight*>(weight)) {
       layer["bits"] = balanced->bits();
+      serves(name, balanced->half());
     } else {
       continue;
     }

@@ -17,7 +17,8 @@ namespace isogrid {
 ///             .weight where codes are renewed from it
 ///   v1:       .weight, .lut, .scale_A, .scale_B
 ///   balanced: .weight, .raw_clip
-/// `half`: V2's factors serve as float16 has them. Other linears are dense.
+/// `half`: V2's factors and the scale of balanced levels serve as float16 has them. Other linears
+/// are dense.
 std::shared_ptr<const QuantisedFolder> lut_folder(const Json& quantization,
                                                   const std::string& where);
 

@@ -25,6 +25,9 @@ struct CommandOptions {
   bool layers = false;
   int64_t step = 0;
   std::optional<std::string> outtype;
+  std::optional<std::string> to;
+  std::optional<std::string> reference;
+  bool eval = false;
 
   void visit(auto&& field) {
     field("config", config, "A YAML file of settings.");
@@ -41,6 +44,10 @@ struct CommandOptions {
     field("examples", examples, "How many to show.").at_least(0);
     field("layers", layers, "Figures of every layer.");
     field("step", step, "Which step.").at_least(0);
+    field("to", to, "Form of layers: v1, v2, balanced; or dense.")
+        .one_of({"v1", "v2", "balanced", "dense"});
+    field("reference", reference, "Model that layers stand for.");
+    field("eval", eval, "Measure before and after.");
     field("outtype", outtype, "Type of the file: f16, q8_0, q4_k_m, ...");
   }
 };

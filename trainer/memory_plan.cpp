@@ -86,6 +86,7 @@ MemoryPlan plan_memory(const RunSizes& s, bool recomputes) {
       {"optimizer", s.trained * s.optimizer_bytes},
       {"average", s.averages ? s.trained * 4 : 0},
       {"rounding", s.rounding_bytes},
+      {"teacher", s.teacher_bytes + s.anchor_bytes},
       {"activations", activations},
       {"workspace",
        std::max(logits_workspace(s),

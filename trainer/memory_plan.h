@@ -29,6 +29,8 @@ struct RunSizes {
   bool trains_head = false;
   int64_t largest_batch = 0;  // tokens of the largest micro-batch
   int64_t largest_batch_labels = 0;
+  int64_t teacher_bytes = 0;  // of the guesses for the labels of the largest batch
+  int64_t anchor_bytes = 0;
 };
 
 /// From the settings, the shapes and the batches; no weight is read.

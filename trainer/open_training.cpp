@@ -144,7 +144,7 @@ PassSettings pass_settings(const RunConfig& config) {
   pass.noise.neftune_alpha = config.training.neftune_noise_alpha.value_or(0.0);
   pass.label_smoothing = config.training.label_smoothing_factor;
   pass.recompute_blocks = config.training.gradient_checkpointing == "true";
-  if (config.kd.kd_cache) pass.distillation = distillation_of(config.kd);
+  if (config.kd.kd_cache) pass.distillation = distillation_of(config.kd, pass.noise.seed);
   return pass;
 }
 

@@ -4,6 +4,7 @@
 #include "models/registry.h"
 #include "models/rounding.h"
 #include "models/weights.h"
+#include "trainer/anchor.h"
 #include "trainer/loss/head_loss.h"
 #include "trainer/memory_plan.h"
 #include "trainer/open_lut.h"
@@ -55,7 +56,19 @@ int64_t head_gradient(CausalLm& model, const QatConfig& config) {
   return columns * (whole ? rows : std::min(rows, head_gradient_rows(columns)));
 }
 
-void find_largest_batch(const BatchStream& batches, const RunPlan& plan, RunSizes& sizes) {
+/// What a labelled token's guesses take: as the cache tells them, and as outcomes of the loss.
+int64_t teacher_bytes_per_label(const TeacherTokens& teacher, const KdConfig& kd) {
+  const bool takes_negatives = kd.kd_loss == "candidates" || kd.kd_loss == "b";
+  const int64_t drawn = kd.kd_sampled_ce > 0 ? kd.kd_sampled_negatives : 0;
+  const int64_t outcomes = teacher.top_k + (takes_negatives ? teacher.negatives : 0);
+  constexpr int64_t kStored = sizeof(int32_t) + sizeof(float);
+  constexpr int64_t kOfOutcome = 3 * sizeof(float);  // weight, log-probability, probability
+  return (teacher.top_k + teacher.negatives) * kStored + outcomes * kOfOutcome +
+         (outcomes + drawn) * static_cast<int64_t>(sizeof(int64_t));
+}
+
+void find_largest_batch(const BatchStream& batches, const RunPlan& plan, const KdConfig& kd,
+                        RunSizes& sizes) {
   constexpr int64_t kMostBatches = 2000;  // enough to meet the largest, few enough to be instant
   int64_t looked_at = 0;
   for (int64_t step = 0; step < plan.total_steps && looked_at < kMostBatches; ++step)
@@ -64,6 +77,9 @@ void find_largest_batch(const BatchStream& batches, const RunPlan& plan, RunSize
       sizes.largest_batch = std::max(sizes.largest_batch, batch.tokens());
       sizes.largest_batch_labels =
           std::max(sizes.largest_batch_labels, static_cast<int64_t>(batch.label_rows.size()));
+      if (batch.teacher)
+        sizes.teacher_bytes =
+            sizes.largest_batch_labels * teacher_bytes_per_label(*batch.teacher, kd);
     }
 }
 
@@ -92,7 +108,9 @@ RunSizes sizes_before_loading(const RunConfig& config, const ModelFolder& folder
   sizes.rounding_bytes = rounding_bytes(model, config.qat, sizes.compute_bytes);
   if (trains_lut(lut_run(config, folder))) count_lut_layers(model, config, folder, sizes);
   sizes.averages = config.optimizer.ema_decay > 0;
-  find_largest_batch(batches, plan, sizes);
+  find_largest_batch(batches, plan, config.kd, sizes);
+  sizes.anchor_bytes =
+      anchor_bytes(config.kd, std::min(sizes.largest_batch_labels, config.data.cutoff_len));
   return sizes;
 }
 

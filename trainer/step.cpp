@@ -31,6 +31,7 @@ StepReport run_step(Training& training, const BatchStream& batches, int64_t step
     report.loss += pass.loss_sum() / tokens;
     pass.backward();
   }
+  report.loss += hold_to_anchor(training, step, scale);
 
   report.grad_norm = gradient_norm(training.trainables) / scale;
   if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) {

@@ -1,8 +1,10 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "data/batch_stream.h"
+#include "trainer/anchor.h"
 #include "trainer/forward_pass.h"
 #include "trainer/magnitude_watch.h"
 #include "trainer/optimizer.h"
@@ -27,6 +29,7 @@ struct Training {
   Schedule schedule;
   LossScale loss_scale;
   PassSettings pass;
+  std::optional<Anchor> anchor;
   MagnitudeWatch magnitudes;
   double max_grad_norm = 1.0;  // 0: no clipping
   double ema_decay = 0;        // 0: no average
@@ -34,7 +37,7 @@ struct Training {
 };
 
 struct StepReport {
-  double loss = 0;  // mean over the label tokens of the whole step
+  double loss = 0;  // mean over the label tokens of the whole step, and what the anchor adds
   double grad_norm = 0;
   double learning_rate = 0;
   int64_t label_tokens = 0;

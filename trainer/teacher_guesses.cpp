@@ -5,6 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/stack.h>
@@ -13,10 +14,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "core/error.h"
 #include "core/rng.h"
 #include "models/score.h"
+#include "trainer/loss/sampled_tokens.h"
 
 namespace isogrid {
 namespace {
@@ -57,7 +60,7 @@ at::Tensor log_tails_of(const at::Tensor& rest, const std::vector<double>& tempe
 
 }  // namespace
 
-TeacherGuesses joined(const std::vector<TeacherGuesses>& parts) {
+TeacherGuesses joined_guesses(const std::vector<TeacherGuesses>& parts) {
   const auto column = [&](at::Tensor TeacherGuesses::*member) {
     std::vector<at::Tensor> tensors;
     for (const TeacherGuesses& part : parts)
@@ -69,33 +72,49 @@ TeacherGuesses joined(const std::vector<TeacherGuesses>& parts) {
           column(&TeacherGuesses::negative_log_probs)};
 }
 
+TeacherTokens as_tokens(const TeacherGuesses& guesses, const KdMeta& meta) {
+  const auto values = [](const at::Tensor& tensor, auto& to) {
+    if (!tensor.defined()) return;
+    using Value = typename std::remove_reference_t<decltype(to)>::value_type;
+    const at::Tensor flat = tensor.contiguous();
+    to.assign(flat.const_data_ptr<Value>(), flat.const_data_ptr<Value>() + flat.numel());
+  };
+  TeacherTokens tokens;
+  tokens.top_k = meta.top_k;
+  tokens.negatives = meta.negatives;
+  tokens.temperatures = meta.temperatures;
+  values(guesses.ids, tokens.ids);
+  values(guesses.log_probs, tokens.log_probs);
+  values(guesses.log_tails, tokens.log_tails);
+  values(guesses.negative_ids, tokens.negative_ids);
+  values(guesses.negative_log_probs, tokens.negative_log_probs);
+  return tokens;
+}
+
+bool are_finite(const TeacherGuesses& guesses) {
+  for (const at::Tensor& tensor :
+       {guesses.log_probs, guesses.log_tails, guesses.negative_log_probs})
+    if (tensor.defined() && !at::isfinite(tensor).all().item<bool>()) return false;
+  return true;
+}
+
 Teacher::Teacher(const CausalLm& model, const KdMeta& meta) : model_(model), meta_(meta) {
   const at::NoGradGuard no_grad;
   head_ = whole_weight(*model.head, at::kFloat, model.device).slice(0, 0, meta.vocabulary);
 }
 
-// Without repeats, and never one of the ids: in a softmax over both none may count twice.
 at::Tensor Teacher::draw_negatives(const at::Tensor& ids,
                                    const std::vector<uint64_t>& places) const {
   const at::Tensor host = ids.to(at::kCPU).contiguous();
   const int64_t* taken = host.const_data_ptr<int64_t>();
   at::Tensor drawn = at::empty({static_cast<int64_t>(places.size()), meta_.negatives}, at::kLong);
   int64_t* out = drawn.mutable_data_ptr<int64_t>();
-  std::vector<int64_t> used;
-  for (size_t row = 0; row < places.size(); ++row) {
-    Rng rng(meta_.seed, Purpose::teacher_negatives, {places[row]});
-    used.assign(taken, taken + meta_.top_k);
-    std::sort(used.begin(), used.end());
+  for (const uint64_t place : places) {
+    Rng rng(meta_.seed, Purpose::teacher_negatives, {place});
+    draw_other_tokens(rng, meta_.vocabulary, {taken, static_cast<size_t>(meta_.top_k)},
+                      {out, static_cast<size_t>(meta_.negatives)});
     taken += meta_.top_k;
-    for (int64_t n = 0; n < meta_.negatives;) {
-      const auto id =
-          static_cast<int64_t>(rng.uniform_double() * static_cast<double>(meta_.vocabulary));
-      const auto place = std::lower_bound(used.begin(), used.end(), id);
-      if (place != used.end() && *place == id) continue;
-      used.insert(place, id);
-      *out++ = id;
-      ++n;
-    }
+    out += meta_.negatives;
   }
   return drawn;
 }
@@ -135,7 +154,7 @@ TeacherGuesses Teacher::read(const std::vector<KdDocument>& documents,
     parts.push_back(guess(at::mm(hidden.slice(0, first, last).to(at::kFloat), head_.t()),
                           {reading.places.begin() + first, reading.places.begin() + last}));
   }
-  return joined(parts);
+  return joined_guesses(parts);
 }
 
 }  // namespace isogrid

@@ -17,7 +17,10 @@ struct TeacherGuesses {
   at::Tensor negative_log_probs;  // float32 [labels, negatives]
 };
 
-TeacherGuesses joined(const std::vector<TeacherGuesses>& parts);
+TeacherGuesses joined_guesses(const std::vector<TeacherGuesses>& parts);
+/// As a batch holds them.
+TeacherTokens as_tokens(const TeacherGuesses& guesses, const KdMeta& meta);
+bool are_finite(const TeacherGuesses& guesses);
 
 /// A model that reads documents. Its head multiplies in float32 whatever the model computes in: the
 /// spacing of bfloat16 logits would make ties of its best guesses.

@@ -84,7 +84,8 @@ const std::set<std::string, std::less<>>& free_keys() {
                                                        "kd_shard_size",
                                                        "kd_held_out",
                                                        "kd_dataset_format",
-                                                       "kd_thinking"};
+                                                       "kd_thinking",
+                                                       "kd_generate"};
   return keys;
 }
 
@@ -154,6 +155,10 @@ std::vector<NamedTensor> state_tensors(Training& training, bool with_masters) {
   visit_changing(training.model, [&](const TensorSlot& slot) {
     tensors.push_back({kept_name(slot), *slot.tensor});
   });
+  if (training.anchor)
+    visit_anchor(*training.anchor, [&](const std::string& name, at::Tensor& tensor) {
+      tensors.push_back({name, tensor});
+    });
   visit_watch(training, !training.magnitudes.before.empty(),
               [&](const std::string& name, at::Tensor& tensor) {
                 tensors.push_back({name, tensor});
@@ -338,6 +343,10 @@ Progress load_state(const std::string& path, Training& training, const Publicati
               [&](const std::string& tensor_name, at::Tensor& tensor) {
                 stored.plan(tensor_name, tensor);
               });
+  if (training.anchor)
+    visit_anchor(*training.anchor, [&](const std::string& tensor_name, at::Tensor& tensor) {
+      stored.plan(tensor_name, tensor);
+    });
   const WatchState watch = watch_state(fields, training);
   visit_watch(training, watch.remembers, [&](const std::string& tensor_name, at::Tensor& tensor) {
     stored.plan(tensor_name, tensor);

@@ -39,7 +39,8 @@ struct Provenance {
 // A checkpoint is the published files and these two, written and read below:
 //   trainer_state.json          Progress, Provenance, the loss scale
 //   trainer_state.safetensors   masters where the published files do not hold them, moments, the
-//                               running average, codes that a schedule keeps
+//                               running average, codes that a schedule keeps, what the anchor held
+//                               likely
 
 std::vector<FileToWrite> state_files(Training& training, const Publication& publication,
                                      const Progress& progress, const Provenance& provenance);

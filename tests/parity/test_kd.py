@@ -4,17 +4,19 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
 
 import models
 import peer_training as peer
+import peft
 import pytest
 import safetensors.torch
 import torch
 from conftest import ROOT
-from test_training import BASE, ROWS, assert_same_curve, steps_of, write_config, write_rows
+from test_training import BASE, LORA, ROWS, assert_same_curve, steps_of, write_config, write_rows
 
 TEACHER, STUDENT = "qwen3-wide-heads", "llama"
 K, NEGATIVES, STEPS = 6, 4, 20
@@ -142,9 +144,12 @@ def loss_of_row(settings, student, labels, cache, hard):
     return loss
 
 
-def peer_curve(distilling, rows, cache, settings, adapter=None):
-    model = models.load_reference(distilling.student, torch.float32)
-    peer.select(model, settings)
+def peer_curve(rows, cache, settings, adapter=None):
+    model = peer.load_base(settings["model_name_or_path"], settings)
+    if adapter:
+        model = peft.PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    else:
+        peer.select(model, settings)
     model.train()
     bounds = [0]
     for ids, labels in rows:
@@ -191,8 +196,166 @@ def test_a_run_follows_the_losses_written_out(name, distilling):
     folder = distilling.cache()
     settings = FULL | FORMS[name]
     log, settings = distilling.train(**settings, **{key: None for key in WRITING})
-    expected, _, _ = peer_curve(distilling, distilling.rows(), read_cache(folder), settings)
+    expected, _, _ = peer_curve(distilling.rows(), read_cache(folder), settings)
     assert_same_curve(log, expected)
+
+
+# student, settings
+ADAPTERS = {
+    "lora": ("llama", {}),
+    "lora-candidates": ("qwen2-untied", {"kd_loss": "candidates"}),
+    "qlora": ("qwen3-blocks", {"quantization_bit": 4}),
+}
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_adapters_follow_the_losses_written_out(name, distilling, model_folder, tmp_path):
+    student, more = ADAPTERS[name]
+    folder, student = distilling.cache(), model_folder(student)
+    adapter = peer.write_adapter(student, tmp_path / "adapter")
+    log, settings = distilling.train(**LORA | {"model_name_or_path": str(student), "kd_hard_top1": 0.1} | more,
+                                     adapter_name_or_path=str(adapter), **{key: None for key in WRITING})
+    expected, _, _ = peer_curve(distilling.rows(), read_cache(folder), settings, adapter)
+    assert_same_curve(log, expected)
+
+
+LEARNERS = {
+    "lora-new": {"finetuning_type": "lora", "lora_rank": 4, "learning_rate": 1e-2},
+    "qlora-int8": {"finetuning_type": "lora", "quantization_bit": 8, "learning_rate": 1e-2},
+    "qat": {"finetuning_type": "full", "qat_target": "universal_int4", "learning_rate": 1e-3},
+    "qat-lora": {"finetuning_type": "lora", "qat_target": "gguf:q4_0", "learning_rate": 1e-2},
+    "sampled": {"finetuning_type": "full", "kd_loss": "a", "kd_sampled_ce": 0.1, "kd_sampled_negatives": 16,
+                "learning_rate": 1e-3},
+    "anchored": {"finetuning_type": "full", "kd_anchor": "start", "kd_anchor_weight": 0.01, "learning_rate": 1e-3},
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_kind_of_training_learns_from_the_teacher(name, distilling, model_folder):
+    distilling.cache()
+    log, _ = distilling.train(**{"model_name_or_path": str(model_folder("qwen3-blocks")), "disable_shuffling": True,
+                                 "gradient_accumulation_steps": 12} | LEARNERS[name],
+                              **{key: None for key in WRITING})
+    losses = [record["loss"] for record in log]
+    assert losses[-1] < 0.9 * losses[0], losses
+
+
+@torch.no_grad()
+def start_outcomes(model, ids, places, kept=128):
+    logits = model(input_ids=torch.tensor([ids])).logits[0][places].double()
+    return logits.topk(kept).indices, outcomes(logits, logits.topk(kept).indices)
+
+
+def outcomes(logits, ids):
+    full = logits.log_softmax(1)
+    rest = torch.logsumexp(full.scatter(1, ids, -torch.inf), 1, keepdim=True)
+    return torch.cat([full.gather(1, ids), rest], 1)
+
+
+@pytest.mark.parametrize("anchor", ["start", TEACHER])
+def test_an_anchor_adds_the_divergence_from_the_model_it_names(anchor, distilling, model_folder):
+    """One row, so that both sides know which one the anchor looks at, and no teacher beside it."""
+    none = {key: None for key in SETTINGS if key.startswith("kd_")} | {"kd_teacher": None, "kd_cache": None}
+    rows = distilling.rows()[:1]
+    log, settings = distilling.train(
+        **none | FULL | {"max_samples": 1, "gradient_accumulation_steps": 1, "kd_anchor_interval": 3,
+                         "kd_anchor_weight": 0.5, "learning_rate": 1e-3,
+                         "kd_anchor": anchor if anchor == "start" else str(model_folder(anchor))})
+    model, (ids, labels) = models.load_reference(distilling.student, torch.float32), rows[0]
+    held = model if anchor == "start" else models.load_reference(model_folder(anchor), torch.float32)
+    places = labelled(ids, labels)
+    kept, before = start_outcomes(held, ids, places)
+    wanted = torch.tensor(labels)[[place + 1 for place in places]]
+    optimizer = peer.make_optimizer(model, settings)
+    scheduler, expected = peer.make_scheduler(optimizer, settings, STEPS), []
+    for step in range(STEPS):
+        logits = model(input_ids=torch.tensor([ids])).logits[0][places].double()
+        loss = torch.nn.functional.cross_entropy(logits, wanted)
+        if step % 3 == 0:
+            loss = loss + 0.5 * (before.exp() * (before - outcomes(logits, kept))).sum(1).mean()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        expected.append({"loss": loss.item(), "grad_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"]})
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+    assert_same_curve(log, expected)
+
+
+def test_the_plan_counts_the_teachers_guesses_and_the_anchors(distilling):
+    distilling.cache()
+    none = {key: None for key in WRITING}
+
+    def memory(**settings):
+        config, _ = distilling.config(**FULL | none | settings)
+        return distilling.trainer.json("plan", "--config", config)
+
+    plain = memory(kd_cache=None, **{key: None for key in SETTINGS if key.startswith("kd_")})
+    taught = memory(**{key: None for key in SETTINGS if key.startswith("kd_")})
+    assert "teacher" not in plain["memory"]
+    per_label = (K + NEGATIVES) * 8 + K * (12 + 8)
+    assert taught["memory"]["teacher"] % per_label == 0 and taught["memory"]["teacher"] > 0
+    anchored = memory(kd_anchor="start", **{key: None for key in SETTINGS if key.startswith("kd_")})
+    assert anchored["memory"]["teacher"] > taught["memory"]["teacher"]
+    assert taught["memory"]["total"] == plain["memory"]["total"] + taught["memory"]["teacher"]
+
+
+def documents_of(cache):
+    """Tokens of every document of documents.rows, and whether each has a label."""
+    data = open(os.path.join(cache, "documents.rows"), "rb").read()
+    tokens, examples = struct.unpack_from("<QQ", data, len(data) - 136 + 16)
+    words = struct.unpack_from(f"<{tokens}I", data)
+    ends = struct.unpack_from(f"<{examples}Q", data, (4 * tokens + 7) // 8 * 8)
+    pieces = [words[begin:end] for begin, end in zip((0, *ends), ends)]
+    return [([word & 0x3fffffff for word in piece], [word >> 31 == 1 for word in piece]) for piece in pieces]
+
+
+GENERATING = {"kd_generate": True, "max_new_tokens": 12}
+
+
+def test_the_teacher_writes_the_answers_transformers_writes(distilling):
+    cache = distilling.cache(**GENERATING, do_sample=False)
+    model = models.load_reference(distilling.teacher, torch.float32).eval()
+    for (ids, trained), (data_ids, data_labels) in zip(documents_of(cache), distilling.rows()):
+        asked = trained.index(True)
+        assert ids[:asked] == data_ids[:asked] and data_labels[asked] != -100 and all(trained[asked:])
+        wanted = model.generate(torch.tensor([ids[:asked]]), do_sample=False, max_new_tokens=min(12, 96 - asked),
+                                eos_token_id=ids[-1] if len(ids) - asked < min(12, 96 - asked) else None)
+        assert ids[asked:] == wanted[0, asked:].tolist()
+    expected = torch.cat(teacher_logits(distilling.teacher, [
+        (ids, [i if t else -100 for i, t in zip(ids, trained)]) for ids, trained in documents_of(cache)]))
+    best = expected.double().log_softmax(1).topk(K, 1).values
+    assert (read_cache(cache)["top_log_probs"] - best).abs().max() < 1e-4
+
+
+def test_answers_of_killed_processes_are_those_of_one(distilling):
+    settings = GENERATING | {"kd_shard_size": 3, "max_new_tokens": 40}
+    whole = distilling.cache(**settings)
+    target = distilling.folder / "answered"
+    config, _ = distilling.config(**settings, kd_cache=str(target), kd_batch_size=5)
+    command, draw = [distilling.trainer.path, "kd-cache", "--config", str(config)], random.Random(5)
+    for _ in range(4):
+        workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
+        time.sleep(draw.uniform(0.4, 1.6))
+        for worker in workers:
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True)  # it is there: nothing is answered again
+    for name in os.listdir(whole):
+        if name != "MANIFEST.json":
+            assert (target / name).read_bytes() == open(f"{whole}/{name}", "rb").read(), name
+    assert not [name for name in os.listdir(target) if "answers" in name]
+
+
+def test_a_run_learns_from_the_teachers_own_answers(distilling):
+    distilling.cache(**GENERATING, kd_held_out=0.2)
+    log, _ = distilling.train(**FULL | {"dataset": None, "learning_rate": 1e-3}, **{key: None for key in WRITING})
+    losses = [record["loss"] for record in log if "loss" in record]
+    assert losses[-1] < losses[0]
+    config, _ = distilling.config(**FULL | {key: None for key in WRITING})
+    done = distilling.trainer.run("--config", config, succeed=False)
+    assert done.returncode == 78 and "kd_generate" in done.stderr, done.stderr
 
 
 def test_evaluation_tells_divergence_perplexity_and_agreement(distilling):
@@ -247,6 +410,9 @@ def test_what_does_not_fit_is_refused_before_the_first_step(distilling):
     refused(78, "kd_temperature = 3", kd_temperature=3.0)
     refused(66, "no teacher's cache", kd_cache=str(distilling.folder))
     refused(78, "has no effect without kd_cache", kd_cache=None)
+    refused(78, "has no effect without kd_anchor", kd_anchor_weight=0.5)
+    refused(78, "only loss a draws", kd_sampled_ce=0.1)
+    refused(78, "more than the vocabulary", kd_loss="a", kd_sampled_ce=0.1, kd_sampled_negatives=60000)
     os.rename(f"{folder}/shard-00001.safetensors", f"{folder}/away")
     refused(66, "shard-00001.safetensors")
     os.rename(f"{folder}/away", f"{folder}/shard-00001.safetensors")
@@ -293,7 +459,7 @@ def test_caches_of_the_original_are_imported_and_trained_on(form, distilling):
                        "dataset": None} | {key: None for key in WRITING}
     log, settings = distilling.train(**settings)
     documents = [(ids, [-100] + ids[1:]) for ids in tokens.tolist()]
-    expected, _, _ = peer_curve(distilling, documents, read_cache(target), settings)
+    expected, _, _ = peer_curve(documents, read_cache(target), settings)
     assert_same_curve(log, expected)
     config, _ = distilling.config(**settings | {"kd_loss": "exact", "kd_hard_top1": None})
     done = distilling.trainer.run("--config", config, succeed=False)

@@ -28,6 +28,10 @@ VARIANTS = {
             "qat_freeze_share": 0.3, "bf16": True, "compute_dtype": "bfloat16"},
     "qat-lora": {"finetuning_type": "lora", "lora_rank": 4, "qat_target": "universal_int4", "qat_scale_mode": "learned",
                  "qat_start_step": 5, "ema_decay": 0.9},
+    # Held to where it began, which a run that goes on has to find again.
+    "qat-lora-anchor": {"finetuning_type": "lora", "lora_rank": 4, "lora_dropout": 0.1, "qat_target": "universal_int4",
+                        "qat_lora": "base", "kd_anchor": "start", "kd_anchor_weight": 0.5, "kd_anchor_samples": 3,
+                        "kd_anchor_interval": 2},
     # Layers that are made at the start and must not be made again; magnitudes that settle within the run.
     "lut": {"finetuning_type": "full", "lut_mlp_bits": 2, "lut_mlp_rank": 6, "lut_attention_bits": 4,
             "lut_attention_rank": 4, "lut_train": ["scales", "table"], "lut_auto_snap": True,

@@ -13,12 +13,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "models/score.h"
 #include "quant/dense.h"
+#include "tests/core/refusal.h"
 #include "tests/models/tolerance.h"
 #include "tests/trainer/small_training.h"
 #include "tests/trainer/taught_batch.h"
+#include "trainer/loss/sampled_tokens.h"
 
 namespace isogrid {
 namespace {
@@ -95,6 +98,14 @@ std::vector<KdSettings> all_settings() {
                             .hard_top1 = hard,
                             .hard_full = full});
   list.push_back({.form = KdForm::exact, .weight = 0, .label_weight = 1});
+  for (const double hard : {0.0, 0.3})
+    list.push_back({.form = KdForm::a,
+                    .weight = 0.9,
+                    .hard_top1 = hard,
+                    .sampled_ce = 0.4,
+                    .sampled_negatives = 7,
+                    .seed = 5,
+                    .step = 3});
   list.push_back({.form = KdForm::b, .weight = 0, .hard_top1 = 1});
   return list;
 }
@@ -198,6 +209,49 @@ TEST(Distillation, OfFourWordsIsWhatOneWorksOutByHand) {
               1e-12);
 }
 
+// Of four words two are guesses, so the two that are drawn are the others, whatever the draw.
+TEST(Distillation, HoldsTheFirstGuessAgainstTokensThatAreNoGuesses) {
+  const Case c = four_words();
+  const double e = std::exp(1.0), all = 1 + e + e * e + 1 / e;
+  for (const double hard : {0.0, 0.5}) {
+    const KdSettings settings{.form = KdForm::a,
+                              .weight = 0,
+                              .hard_top1 = hard,
+                              .sampled_ce = 0.4,
+                              .sampled_negatives = 2};
+    EXPECT_NEAR(computed(c, settings, at::ones({1}, at::kDouble)).losses[0].item<double>(),
+                (0.4 + hard) * std::log(all / (e * e)), 1e-12);
+  }
+}
+
+TEST(SampledTokens, AreOthersInEveryStepAndTheSameHoweverABatchIsCut) {
+  const Case c = random_case({3, 5}, 40, at::kDouble, 4, 0);
+  const KdSettings settings{.sampled_negatives = 9, .seed = 1, .step = 2};
+  const at::Tensor whole = sampled_tokens(c.batch, settings, 40);
+  ASSERT_EQ(whole.sizes(), (std::vector<int64_t>{8, 9}));
+  for (int64_t row = 0; row < 8; ++row) {
+    std::set<int64_t> seen;
+    for (int64_t j = 0; j < 9; ++j) seen.insert(whole[row][j].item<int64_t>());
+    for (size_t j = 0; j < 4; ++j) seen.insert(c.batch.teacher->ids[4 * size_t(row) + j]);
+    EXPECT_EQ(seen.size(), 13u);
+    EXPECT_TRUE(*seen.begin() >= 0 && *seen.rbegin() < 40);
+  }
+  Batch second = labelled_batch({5});
+  second.sample_ids = {1};
+  second.teacher = c.batch.teacher;
+  second.teacher->ids.erase(second.teacher->ids.begin(), second.teacher->ids.begin() + 12);
+  EXPECT_TRUE(sampled_tokens(second, settings, 40).equal(whole.slice(0, 3)));
+  KdSettings later = settings;
+  later.step = 3;
+  EXPECT_FALSE(sampled_tokens(c.batch, later, 40).equal(whole));
+}
+
+TEST(SampledTokens, MoreThanTheVocabularyHasAreRefused) {
+  const Case c = random_case({3}, 40, at::kDouble, 4, 0);
+  expect_refusal([&] { sampled_tokens(c.batch, {.sampled_negatives = 37}, 40); },
+                 ExitCode::configuration, "kd_sampled_negatives = 37");
+}
+
 TEST(Distillation, WithEveryWordAGuessIsTheWholeDivergence) {
   const Case c = random_case({4}, 12, at::kDouble, 12, 0);
   const at::Tensor one = at::ones({4}, at::kDouble);
@@ -235,7 +289,7 @@ TEST(Distillation, LetsTheHardTargetFadeInAStraightLine) {
   KdConfig config;
   config.kd_hard_top1 = 0.5;
   config.kd_hard_top1_end = 0.1;
-  const Distillation distillation = distillation_of(config);
+  const Distillation distillation = distillation_of(config, 0);
   EXPECT_DOUBLE_EQ(settings_at(distillation, 0, 5).hard_top1, 0.5);
   EXPECT_DOUBLE_EQ(settings_at(distillation, 2, 5).hard_top1, 0.3);
   EXPECT_DOUBLE_EQ(settings_at(distillation, 4, 5).hard_top1, 0.1);

@@ -21,6 +21,7 @@ inline Batch labelled_batch(const std::vector<int64_t>& labels) {
       batch.labels.push_back(i < count ? i : kNoLabel);
     }
     batch.document_ends.push_back(batch.tokens());
+    batch.sample_ids.push_back(batch.sample_ids.size());
   }
   return batch;
 }

@@ -81,7 +81,7 @@ TEST_F(TeacherTest, DrawsNegativesWithoutRepeatsAndAlikeHoweverDocumentsAreCut) 
   std::vector<TeacherGuesses> parts;
   for (size_t i = 0; i < words_.size(); ++i)
     parts.push_back(teacher.read({words_[i]}, 10 + static_cast<int64_t>(i)));
-  const TeacherGuesses apart = joined(parts);
+  const TeacherGuesses apart = joined_guesses(parts);
   EXPECT_TRUE(together.negative_ids.equal(apart.negative_ids));
   for (int64_t row = 0; row < together.ids.size(0); ++row) {
     std::set<int32_t> seen;

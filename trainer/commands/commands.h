@@ -45,7 +45,8 @@ int run_help(const Invocation& invocation);
 int run_imatrix(const Invocation& invocation);
 int run_init_model(const Invocation& invocation);
 int run_inspect(const Invocation& invocation);
-int run_inspect_rows(const Invocation& invocation);  // inspect --config
+int run_inspect_layers(const Invocation& invocation);  // inspect --layers
+int run_inspect_rows(const Invocation& invocation);    // inspect --config
 int run_kd_cache(const Invocation& invocation);
 int run_limits(const Invocation& invocation);
 int run_logits(const Invocation& invocation);

@@ -9,6 +9,7 @@
 #include "models/hub_cache.h"
 #include "models/weights.h"
 #include "trainer/commands/commands.h"
+#include "trainer/commands/convert_lut.h"
 #include "trainer/open_model.h"
 
 namespace isogrid {
@@ -56,6 +57,7 @@ int run_convert(const Invocation& invocation) {
   const std::string from = resolve_model(invocation.positional.at(0), config.model.model_revision);
   const std::string to = invocation.positional.at(1);
   check_apart(from, to);
+  if (converts_to_lut(invocation)) return convert_to_lut(invocation, from, to);
   const bool to_gguf = to.ends_with(".gguf");
   const std::string folder_type = to_gguf ? "" : folder_outtype(invocation.options.outtype);
   ExportSource source = open_export_source(from, open_adapters(config));
@@ -72,10 +74,13 @@ int run_convert(const Invocation& invocation) {
         {.format = "hf", .variant = folder_type, .directory = to, .config = &config.exporting});
     format = folder_type.empty() ? "hf" : "hf:" + folder_type;
   }
+  Json result = {{"format", format}, {"path", to}};
+  if (invocation.options.eval) result["eval"] = conversion_losses(invocation, from, to);
   if (invocation.options.json)
-    std::fputs(dump_json({{"format", format}, {"path", to}}).c_str(), stdout);
+    std::fputs(dump_json(result).c_str(), stdout);
   else
     std::printf("%s: %s\n", format.c_str(), to.c_str());
+  if (invocation.options.eval && !invocation.options.json) print_losses(result["eval"]);
   return 0;
 }
 

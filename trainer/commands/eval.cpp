@@ -7,16 +7,11 @@
 #include "core/error.h"
 #include "core/io.h"
 #include "core/json.h"
-#include "core/log.h"
-#include "data/kd_rows.h"
 #include "data/tokenizer/tokenizer.h"
 #include "models/score.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/compare.h"
-#include "trainer/commands/data_progress.h"
-#include "trainer/data_coding.h"
-#include "trainer/evaluate.h"
-#include "trainer/loss/distillation.h"
+#include "trainer/commands/evaluated_rows.h"
 #include "trainer/open_model.h"
 #include "trainer/run_directory/stop_signal.h"
 #include "trainer/terminal.h"
@@ -106,42 +101,9 @@ int eval_text(const Invocation& invocation) {
   return 0;
 }
 
-PreparedData prepared_rows(const RunConfig& config) {
-  const DataCoding coding = open_data_coding(config);
-  DataProgress progress(config);
-  return prepare_run_data(config, coding.coder, *coding.layout, progress.hooks());
-}
-
-/// The rows a run with this config evaluates on; without any, those it trains on.
-std::vector<EvalRows> rows_to_measure(const PreparedData& data) {
-  if (!data.eval.empty()) return data.eval;
-  log_info("neither eval_dataset nor val_size is set: the rows of dataset are measured");
-  return {{"", data.train}};
-}
-
-/// Everything the rows tell of a model; `each` gets the figures of every set that has a name.
-Evaluation evaluated_rows(const CausalLm& model, const RunConfig& config,
-                          const std::vector<EvalRows>& sets, Json& each) {
-  const auto kd =
-      config.kd.kd_cache ? std::optional(distillation_of(config.kd).settings) : std::nullopt;
-  EvaluationMeans means;
-  for (const EvalRows& rows : sets) {
-    ProgressLine line("scoring", rows.rows->rows());
-    const auto result =
-        evaluate(model, rows.rows, config.training.per_device_eval_batch_size, kd,
-                 StopSignal::requested, [&](int64_t done, int64_t) { line.show(done); });
-    if (!result) fail(ExitCode::stopped_early, "stopped before all rows were measured");
-    means.add(*result);
-    if (!rows.name.empty())
-      each[rows.name] = {{"loss", result->loss}, {"perplexity", std::exp(result->loss)}};
-  }
-  return means.result();
-}
-
 int eval_rows(const Invocation& invocation) {
   const RunConfig& config = invocation.config;
-  const PreparedData data = prepared_rows(config);
-  const std::vector<EvalRows> sets = rows_to_measure(data);
+  const std::vector<EvalRows> sets = rows_of_evaluation(config);
   const StopSignal signals;
   Details details;
   Evaluation mean;

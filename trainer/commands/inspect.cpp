@@ -109,6 +109,7 @@ TensorListing list_kd_cache(const std::string& path) {
 }  // namespace
 
 int run_inspect(const Invocation& invocation) {
+  if (invocation.options.layers) return run_inspect_layers(invocation);
   if (invocation.options.config) return run_inspect_rows(invocation);
   if (invocation.positional.empty())
     fail(ExitCode::usage, "inspect: name a file or a folder: trainer inspect FILE_OR_DIR");

@@ -1,5 +1,4 @@
 #include <ATen/Parallel.h>
-#include <ATen/ops/isfinite.h>
 
 #include <algorithm>
 #include <chrono>
@@ -15,7 +14,9 @@
 #include "models/registry.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
+#include "trainer/commands/kd_answers.h"
 #include "trainer/commands/kd_documents.h"
+#include "trainer/commands/other_model.h"
 #include "trainer/data_coding.h"
 #include "trainer/open_model.h"
 #include "trainer/provenance.h"
@@ -29,31 +30,7 @@ using Clock = std::chrono::steady_clock;
 
 /// The settings the teacher is opened with.
 RunConfig teacher_config(const RunConfig& config) {
-  RunConfig teacher = config;
-  if (!config.kd.kd_teacher) return teacher;
-  teacher.model.model_name_or_path = config.kd.kd_teacher;
-  teacher.model.adapter_name_or_path.clear();
-  return teacher;
-}
-
-/// Cached ids mean the student's tokens, so a teacher of another tokenizer must know the same ones.
-void check_same_tokens(const RunConfig& config, const RunConfig& teacher) {
-  const TextCoder ours = open_data_coding(config).coder;
-  const TextCoder theirs = open_text_coder(model_folder_path(teacher));
-  if (ours.sha256 == theirs.sha256) return;
-  const int64_t size = std::max(ours.tokenizer.size(), theirs.tokenizer.size());
-  for (int32_t id = 0; id < size; ++id) {
-    const std::string_view a = ours.tokenizer.token_of(id), b = theirs.tokenizer.token_of(id);
-    if (a != b && !a.empty())
-      fail(ExitCode::configuration, "kd_teacher: ", *config.kd.kd_teacher,
-           ": has another vocabulary than model_name_or_path: token ", id, " is '", shown_text(b),
-           "' there and '", shown_text(a), "' here; a teacher needs the student's tokens");
-  }
-}
-
-int64_t vocabulary_of(const RunConfig& config) {
-  const ModelFolder folder = open_model_folder(model_folder_path(config));
-  return read_decoder_config(folder.config, folder.path + "/config.json").vocabulary;
+  return config.kd.kd_teacher ? with_model(config, *config.kd.kd_teacher) : config;
 }
 
 /// Of everything the teacher's numbers depend on.
@@ -132,11 +109,9 @@ void announce(const std::string& folder, const KdMeta& meta) {
 }
 
 void check_finite(const TeacherGuesses& guesses, int64_t first_document) {
-  for (const at::Tensor& tensor :
-       {guesses.log_probs, guesses.log_tails, guesses.negative_log_probs})
-    if (tensor.defined() && !at::isfinite(tensor).all().item<bool>())
-      fail(ExitCode::numeric, "the teacher's logits are not finite in one of the documents from ",
-           first_document, " on; a wider infer_dtype may help");
+  if (!are_finite(guesses))
+    fail(ExitCode::numeric, "the teacher's logits are not finite in one of the documents from ",
+         first_document, " on; a wider infer_dtype may help");
 }
 
 ByteSpan tensor_bytes_of(const at::Tensor& tensor) {
@@ -191,7 +166,7 @@ class CacheJob {
       line_.show(others + here);
     }
     read_ += here;
-    return joined(parts);
+    return joined_guesses(parts);
   }
 
   int64_t batch_;
@@ -203,6 +178,26 @@ class CacheJob {
   ProgressLine line_;
   int64_t read_ = 0;
 };
+
+/// kd_generate: the documents with the teacher's own answers.
+KdDocuments teacher_answers(const RunConfig& config, const OpenedModel& opened,
+                            const std::string& teacher_sha256, const KdDocuments& documents,
+                            const DataHooks& hooks) {
+  const DataCoding coding = open_data_coding(config);
+  const AnswerPlan plan =
+      plan_answers(config, opened.folder, coding.coder.tokenizer, coding.layout);
+  const AnswerJob job{
+      .folder = *config.kd.kd_cache,
+      .teacher = opened.model,
+      .teacher_sha256 = teacher_sha256,
+      .coder = coding.coder,
+      .plan = plan,
+      .longest = config.kd.kd_length.value_or(config.data.cutoff_len),
+      .vocabulary = std::min(vocabulary_of(teacher_config(config)), vocabulary_of(config)),
+      .batch = config.kd.kd_batch_size};
+  log_info(concat("the teacher answers ", with_commas(documents.all.size()), " prompts"));
+  return answered(job, documents, hooks);
+}
 
 void report(const std::string& folder, const KdMeta& meta, int64_t read, double seconds,
             bool as_json) {
@@ -240,15 +235,20 @@ int run_kd_cache(const Invocation& invocation) {
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const std::string& folder = *config.kd.kd_cache;
   const RunConfig teacher = teacher_config(config);
-  if (config.kd.kd_teacher) check_same_tokens(config, teacher);
-  const KdDocuments documents = prepare_kd_documents(config);
-  KdMeta meta = meta_of(config, documents);
-  announce(folder, meta);
+  if (config.kd.kd_teacher) check_same_tokens(config, "kd_teacher", teacher);
+  KdDocuments documents = prepare_kd_documents(config);
+  if (!config.kd.kd_generate) announce(folder, meta_of(config, documents));
 
   const OpenedModel opened = open_model(teacher);
-  meta.teacher_sha256 = teacher_hash(teacher, opened);
+  const std::string teacher_sha256 = teacher_hash(teacher, opened);
   DataProgress progress(config);
   const DataHooks hooks = progress.hooks();
+  if (config.kd.kd_generate) {
+    documents = teacher_answers(config, opened, teacher_sha256, documents, hooks);
+    announce(folder, meta_of(config, documents));
+  }
+  KdMeta meta = meta_of(config, documents);
+  meta.teacher_sha256 = teacher_sha256;
   KdCacheWriter writer(folder, meta, documents.all, documents.closing_id, hooks);
   const auto start = Clock::now();
   int64_t read = 0;
@@ -256,6 +256,7 @@ int run_kd_cache(const Invocation& invocation) {
     read = CacheJob(config, meta, documents, opened.model, writer, hooks).run();
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   writer.finish();
+  if (config.kd.kd_generate) remove_answers(folder);
   report(folder, meta, read, seconds, invocation.options.json);
   return 0;
 }

@@ -31,6 +31,13 @@ RunConfig common_settings(const RunConfig& config) {
            " and stage = ", config.finetuning.stage, ": they say the same; leave one out");
     common.finetuning.stage = stage;
   }
+  if (kd.kd_generate && common.finetuning.stage == "pt")
+    fail(ExitCode::configuration,
+         "kd_generate and stage: pt (kd_dataset_format: plain): plain text has no prompt to "
+         "answer");
+  if (kd.kd_generate && common.data.train_on_prompt)
+    fail(ExitCode::configuration,
+         "kd_generate and train_on_prompt: only what the teacher answers is kept; leave one out");
   const bool has_rows_held_out = config.data.val_size > 0 || !config.data.eval_dataset.empty();
   if (has_rows_held_out && config.is_given("kd_held_out"))
     fail(ExitCode::configuration, "kd_held_out = ", kd.kd_held_out, " and ",

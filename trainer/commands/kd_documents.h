@@ -1,4 +1,6 @@
 #pragma once
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,12 +12,13 @@ namespace isogrid {
 
 /// The documents a teacher is to read, those held out last.
 struct KdDocuments {
-  std::vector<KdDocument> all;  // they lie in the rows below
+  std::vector<KdDocument> all;  // they lie in the rows or files below
   int64_t held_out = 0;
   int32_t closing_id = 0;
   std::string tokenizer_sha256;
   std::map<std::string, std::string> made_with;
-  std::vector<PreparedData> data;  // one for each rendering
+  std::vector<PreparedData> data;                         // one for each rendering
+  std::vector<std::shared_ptr<const ExampleFile>> files;  // answers of a teacher
 };
 
 /// The documents of the config's datasets, under kd_length, kd_dataset_format, kd_thinking,

@@ -18,6 +18,7 @@
 #include "trainer/commands/commands.h"
 #include "trainer/commands/data_progress.h"
 #include "trainer/commands/export_run.h"
+#include "trainer/commands/other_model.h"
 #include "trainer/commands/upload.h"
 #include "trainer/data_coding.h"
 #include "trainer/disk_plan.h"
@@ -32,26 +33,49 @@
 namespace isogrid {
 namespace {
 
-/// Settings of a distillation do nothing without a teacher.
+/// Settings of an anchor do nothing without one, those of a distillation nothing without a teacher.
+void check_keys_have_effect(const RunConfig& config) {
+  for (const auto& [key, place] : config.places) {
+    const bool of_anchor = key.starts_with("kd_anchor");
+    if (!key.starts_with("kd_") || (of_anchor ? config.kd.kd_anchor : config.kd.kd_cache)) continue;
+    fail(ExitCode::configuration, place, ": ", key, ": has no effect without ",
+         of_anchor ? "kd_anchor; give start or the folder of a model"
+                   : "kd_cache; give the folder trainer kd-cache wrote",
+         ", or leave it out");
+  }
+}
+
 void check_distillation(const RunConfig& config) {
   const KdConfig& kd = config.kd;
-  if (!kd.kd_cache) {
-    for (const auto& [key, place] : config.places)
-      if (key.starts_with("kd_"))
-        fail(ExitCode::configuration, place, ": ", key,
-             ": has no effect without kd_cache; give the folder trainer kd-cache wrote, or leave "
-             "it out");
-    return;
-  }
+  check_keys_have_effect(config);
+  if (!kd.kd_cache) return;
   if (kd.kd_weight + kd.kd_ce_weight + kd.kd_hard_top1 + kd.kd_hard_top1_end.value_or(0) +
-          kd.kd_hard_full ==
+          kd.kd_hard_full + kd.kd_sampled_ce ==
       0)
     fail(ExitCode::configuration,
-         "kd_weight, kd_ce_weight, kd_hard_top1 and kd_hard_full are 0: there is nothing to learn");
+         "kd_weight, kd_ce_weight, kd_hard_top1, kd_hard_full and kd_sampled_ce are 0: there is "
+         "nothing to learn");
+  if (kd.kd_sampled_ce > 0 && kd.kd_loss != "a")
+    fail(ExitCode::configuration, "kd_sampled_ce = ", kd.kd_sampled_ce,
+         " and kd_loss = ", kd.kd_loss,
+         ": only loss a draws tokens of its own; leave kd_sampled_ce out, or set kd_loss: a");
+  if (kd.kd_sampled_ce == 0 && config.is_given("kd_sampled_negatives"))
+    fail(ExitCode::configuration,
+         "kd_sampled_negatives: has no effect without kd_sampled_ce; give both, or neither");
   if (config.training.label_smoothing_factor > 0)
     fail(ExitCode::configuration,
          "label_smoothing_factor = ", config.training.label_smoothing_factor,
          " and kd_cache: the teacher's own distribution is the target; leave one out");
+}
+
+/// They are drawn without repeats.
+void check_sampled_tokens(const RunConfig& config, const RowStore& rows, int64_t vocabulary) {
+  if (config.kd.kd_sampled_ce == 0 || rows.teacher() == nullptr) return;
+  const int64_t top_k = rows.teacher()->cache().meta().top_k;
+  if (top_k + config.kd.kd_sampled_negatives > vocabulary)
+    fail(ExitCode::configuration, "kd_sampled_negatives = ", config.kd.kd_sampled_negatives,
+         ": with the cache's ", top_k, " guesses they are more than the vocabulary's ", vocabulary,
+         " tokens");
 }
 
 void check_trainable(const RunConfig& config) {
@@ -215,6 +239,9 @@ PreparedRun prepare_run(const RunConfig& config, ModelFolder folder, const Day& 
   prepared.data = prepare_rows(config, today);
   check_teacher_ids(*prepared.data.train,
                     read_decoder_config(prepared.folder.config, prepared.folder.path).vocabulary);
+  check_sampled_tokens(
+      config, *prepared.data.train,
+      read_decoder_config(prepared.folder.config, prepared.folder.path).vocabulary);
   prepared.batches = std::make_unique<BatchStream>(prepared.data.train, make_batch_plan(config));
   prepared.plan =
       make_run_plan(config, prepared.batches->steps_per_epoch(), !prepared.data.eval.empty());
@@ -225,13 +252,37 @@ PreparedRun prepare_run(const RunConfig& config, ModelFolder folder, const Day& 
   return prepared;
 }
 
+/// The rows a run is held on, read by the model of kd_anchor where that is another one: before the
+/// run's own is loaded, so that there is only ever one of them. A run that goes on loads what was
+/// read at its start.
+std::optional<Anchor> planned_anchor(const RunConfig& config, const PreparedRun& prepared,
+                                     bool goes_on) {
+  const std::optional<std::string>& name = config.kd.kd_anchor;
+  if (!name) return std::nullopt;
+  int64_t vocabulary = vocabulary_of(config);
+  const RunConfig other = with_model(config, *name);
+  if (*name != kAnchorStart) {
+    check_same_tokens(config, "kd_anchor", other);
+    vocabulary = std::min(vocabulary, vocabulary_of(other));
+  }
+  Anchor anchor = plan_anchor(config.kd, static_cast<uint64_t>(config.run.seed),
+                              prepared.data.train, vocabulary);
+  if (*name != kAnchorStart && !goes_on) {
+    set_phase("reading with the model of kd_anchor");
+    read_anchor(anchor, open_model(other).model);
+  }
+  return anchor;
+}
+
 OpenedTraining load_training(const RunConfig& config, const PreparedRun& prepared,
                              const std::optional<std::string>& checkpoint) {
+  std::optional<Anchor> anchor = planned_anchor(config, prepared, checkpoint.has_value());
   set_phase("loading the model");
   OpenedTraining opened =
       open_training(config, prepared.folder, checkpoint, prepared.batches.get());
   opened.training.schedule = make_schedule(config.optimizer, prepared.plan.total_steps);
   opened.training.pass.recompute_blocks = prepared.memory.recomputes;
+  opened.training.anchor = std::move(anchor);
   return opened;
 }
 
@@ -246,10 +297,13 @@ Provenance full_provenance(const RunConfig& config, const Publication& publicati
 }
 
 /// Where the run stands: at its beginning, or where a checkpoint left it.
-Progress resumed_progress(const std::optional<std::string>& path, CheckpointStore& checkpoints,
-                          OpenedTraining& opened, const Provenance& provenance) {
+Progress resumed_progress(const RunConfig& config, const std::optional<std::string>& path,
+                          CheckpointStore& checkpoints, OpenedTraining& opened,
+                          const Provenance& provenance) {
+  Training& training = opened.training;
   if (!path) {
-    begin_step(opened.training.model, {.total_steps = opened.training.schedule.total});
+    begin_step(training.model, {.total_steps = training.schedule.total});
+    if (config.kd.kd_anchor == kAnchorStart) read_anchor(*training.anchor, training.model);
     return {};
   }
   const Progress progress = load_state(*path, opened.training, opened.publication, provenance);
@@ -287,7 +341,7 @@ int run_train(const Invocation& invocation) {
   const auto checkpoint = checkpoint_to_resume(config, checkpoints);
   OpenedTraining opened = load_training(config, prepared, checkpoint);
   const Provenance provenance = full_provenance(config, opened.publication, prepared.data.report);
-  const Progress progress = resumed_progress(checkpoint, checkpoints, opened, provenance);
+  const Progress progress = resumed_progress(config, checkpoint, checkpoints, opened, provenance);
   RunLog log({.output_dir = config.run.output_dir,
               .tensorboard_dir = config.tracking.logging_dir.value_or(""),
               .resume_step = progress.step,

@@ -11,8 +11,10 @@
 #include "core/io_writer.h"
 #include "core/json.h"
 #include "data/kd_cache.h"
+#include "export/lut_check.h"
 #include "models/hub_cache.h"
 #include "models/verification.h"
+#include "models/weights.h"
 #include "trainer/commands/commands.h"
 #include "trainer/run_directory/checkpoint_store.h"
 #include "trainer/run_directory/names.h"
@@ -104,11 +106,23 @@ Verification verify_kd_cache(const std::string& path) {
   return report;
 }
 
+/// The vectors of a bundle for a device, made again by its layers.
+void add_lut_check(const std::string& path, Verification& report) {
+  try {
+    CausalLm model = load_model(open_model_folder(path), {});
+    report.checks.push_back(
+        {"check vectors", concat("ok, of ", check_lut_vectors(model, path), " layers")});
+  } catch (const Error& error) {
+    report.checks.push_back({"check vectors", error.what(), false});
+  }
+}
+
 Verification verify(const std::string& path) {
   namespace fs = std::filesystem;
   if (is_kd_cache(path)) return verify_kd_cache(path);
   if (is_run_directory(path)) return verify_run(path);
   Verification report = verify_model(path);
+  if (has_lut_check(path) && report.sound()) add_lut_check(path, report);
   const fs::path folder = fs::path(path).lexically_normal() / "";
   if (checkpoint_step(folder.parent_path().filename().string()) &&
       is_run_directory(fs::absolute(folder.parent_path()).parent_path().string()))

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/log_softmax.h>
@@ -15,6 +16,7 @@
 
 #include "core/error.h"
 #include "models/score.h"
+#include "trainer/loss/sampled_tokens.h"
 
 namespace isogrid {
 namespace {
@@ -62,9 +64,18 @@ KdParts parts_of(const KdSettings& settings, int64_t rows, const at::TensorOptio
                 .divergence = settings.weight,
                 .labels = settings.label_weight,
                 .first = {},
-                .among = takes_first_among(settings.form) ? settings.hard_top1 : 0};
+                .among = takes_first_among(settings.form) ? settings.hard_top1 : 0,
+                .sampled = settings.sampled_ce};
   if (first_weight(settings) != 0) parts.first = at::full({rows}, first_weight(settings), options);
   return parts;
+}
+
+/// Behind the teacher's guesses the tokens that kd_sampled_ce holds them against.
+void append_sampled(const Batch& batch, const KdSettings& settings, int64_t vocabulary,
+                    TeacherOutcomes& teacher) {
+  if (settings.sampled_ce == 0) return;
+  const at::Tensor drawn = sampled_tokens(batch, settings, vocabulary);
+  teacher.ids = at::cat({teacher.ids, drawn.to(teacher.ids.device())}, 1);
 }
 
 /// Form b asks for the first guess over the whole vocabulary at each document's last label, where
@@ -90,18 +101,22 @@ at::Tensor with_last_rows(const at::Tensor& losses, const at::Tensor& hidden, We
 
 }  // namespace
 
-Distillation distillation_of(const KdConfig& config) {
+Distillation distillation_of(const KdConfig& config, uint64_t seed) {
   return {.settings = {.form = form_named(config.kd_loss),
                        .temperature = config.kd_temperature,
                        .weight = config.kd_weight,
                        .label_weight = config.kd_ce_weight,
                        .hard_top1 = config.kd_hard_top1,
-                       .hard_full = config.kd_hard_full},
+                       .hard_full = config.kd_hard_full,
+                       .sampled_ce = config.kd_sampled_ce,
+                       .sampled_negatives = config.kd_sampled_negatives,
+                       .seed = seed},
           .hard_top1_end = config.kd_hard_top1_end};
 }
 
 KdSettings settings_at(const Distillation& distillation, int64_t step, int64_t total) {
   KdSettings settings = distillation.settings;
+  settings.step = step;
   if (!distillation.hard_top1_end) return settings;
   const double share =
       total > 1 ? std::min(1.0, static_cast<double>(step) / static_cast<double>(total - 1)) : 1.0;
@@ -114,8 +129,9 @@ at::Tensor distillation_loss(const at::Tensor& hidden, WeightSource& head, const
                              const KdSettings& settings, std::optional<double> known_factor) {
   if (!batch.teacher) fail(ExitCode::internal, "a batch to distil from has no teacher");
   const auto options = hidden.options().dtype(loss_type(hidden));
-  const TeacherOutcomes teacher =
+  TeacherOutcomes teacher =
       outcomes_of(*batch.teacher, settings, loss_type(hidden), hidden.device());
+  append_sampled(batch, settings, head.outputs(), teacher);
   const KdParts parts = parts_of(settings, rows.size(0), options);
   const bool whole =
       settings.form == KdForm::exact || settings.label_weight != 0 || parts.first.defined();
@@ -153,6 +169,12 @@ at::Tensor distillation_loss_composition(const at::Tensor& hidden, const at::Ten
   if (takes_first_among(settings.form))
     losses = losses -
              at::log_softmax(logits.gather(1, teacher.ids), 1).select(1, 0) * settings.hard_top1;
+  if (settings.sampled_ce != 0) {
+    TeacherOutcomes wide = teacher;
+    append_sampled(batch, settings, weight.size(0), wide);
+    losses =
+        losses - at::log_softmax(logits.gather(1, wide.ids), 1).select(1, 0) * settings.sampled_ce;
+  }
   if (settings.form == KdForm::b && settings.hard_full != 0) {
     const LastRows last = last_rows(batch);
     at::Tensor weights = at::zeros({rows.size(0)}, losses.options());

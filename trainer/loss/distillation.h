@@ -14,7 +14,8 @@ struct Distillation {
   KdSettings settings;
   std::optional<double> hard_top1_end;  // reached, in a straight line, at the last step
 };
-Distillation distillation_of(const KdConfig& config);
+/// `seed`: of the run.
+Distillation distillation_of(const KdConfig& config, uint64_t seed);
 /// The settings of step `step` of `total`, counted from 0.
 KdSettings settings_at(const Distillation& distillation, int64_t step, int64_t total);
 

@@ -227,26 +227,34 @@ std::shared_ptr<const LogitsLoss> whole_logits_loss(TeacherOutcomes teacher, at:
   return std::make_shared<WholeLogitsLoss>(std::move(teacher), std::move(labels), std::move(parts));
 }
 
+namespace {
+
+/// Adds `weight` times the cross-entropy of `logits`, the first columns of all, against column 0.
+void add_first_guess(const at::Tensor& logits, double weight, CandidateLosses& to) {
+  const at::Tensor log_probs = at::log_softmax(logits, 1);
+  to.losses = to.losses - log_probs.select(1, 0) * weight;
+  at::Tensor d_logits = to.d_logits.slice(1, 0, logits.size(1));
+  d_logits.add_(log_probs.exp(), weight);
+  d_logits.select(1, 0).sub_(weight);
+}
+
+}  // namespace
+
 CandidateLosses candidate_losses(const at::Tensor& logits, const TeacherOutcomes& teacher,
                                  const KdParts& parts) {
   const double t = parts.temperature;
   const at::Tensor wide = at_least_float(logits);
-  CandidateLosses result;
+  const at::Tensor among = wide.slice(1, 0, teacher.probs.size(1));
+  CandidateLosses result{at::zeros({wide.size(0)}, wide.options()), at::zeros_like(wide)};
   if (parts.divergence != 0) {
-    const at::Tensor log_probs = at::log_softmax(divided(wide, t), 1);
+    const at::Tensor log_probs = at::log_softmax(divided(among, t), 1);
     result.losses =
         (teacher.probs * (teacher.log_probs - log_probs)).sum(1) * (parts.divergence * t * t);
-    result.d_logits = (log_probs.exp() - teacher.probs) * (parts.divergence * t);
-  } else {
-    result.losses = at::zeros({wide.size(0)}, wide.options());
-    result.d_logits = at::zeros_like(wide);
+    result.d_logits.slice(1, 0, among.size(1))
+        .copy_((log_probs.exp() - teacher.probs) * (parts.divergence * t));
   }
-  if (parts.among != 0) {
-    const at::Tensor log_probs = at::log_softmax(wide, 1);
-    result.losses = result.losses - log_probs.select(1, 0) * parts.among;
-    result.d_logits = result.d_logits + log_probs.exp() * parts.among;
-    result.d_logits.select(1, 0).sub_(parts.among);
-  }
+  if (parts.among != 0) add_first_guess(among, parts.among, result);
+  if (parts.sampled != 0) add_first_guess(wide, parts.sampled, result);
   return result;
 }
 

@@ -23,11 +23,17 @@ struct KdSettings {
   double label_weight = 0;  // of the labels' cross-entropy
   double hard_top1 = 0;     // of the cross-entropy against the teacher's first guess
   double hard_full = 0;     // of the same over the whole vocabulary; in b at last tokens only
+  /// Of the cross-entropy against that guess among the guesses and so many tokens drawn by chance,
+  /// which seed and step decide (a only).
+  double sampled_ce = 0;
+  int64_t sampled_negatives = 0;
+  uint64_t seed = 0;
+  int64_t step = 0;
 };
 
 /// What a teacher holds likely at n rows, at the temperature of the loss, on the model's device.
 struct TeacherOutcomes {
-  at::Tensor ids;             // int64 [n, c]
+  at::Tensor ids;             // int64 [n, c], behind them tokens drawn for KdParts::sampled
   at::Tensor log_probs;       // [n, c], adding up to one with the rest
   at::Tensor probs;           // their exponentials
   at::Tensor log_rest, rest;  // [n]: everything else as one outcome; undefined: there is none
@@ -43,15 +49,17 @@ struct KdParts {
   double labels = 0;      // cross-entropy over the vocabulary against the label
   at::Tensor first = {};  // [n] or undefined: the same against the teacher's first guess
   double among = 0;       // cross-entropy among the candidates against that guess
+  double sampled = 0;     // the same among the candidates and the tokens drawn beside them
 };
 
 /// A sum of those parts over whole rows of logits. `labels` int64 [n].
 std::shared_ptr<const LogitsLoss> whole_logits_loss(TeacherOutcomes teacher, at::Tensor labels,
                                                     KdParts parts);
 
-/// The divergence and the part among the candidates from their logits [n, c] alone, with gradient.
+/// The divergence and the parts among the ids from their logits [n, c + drawn] alone, with
+/// gradient.
 struct CandidateLosses {
-  at::Tensor losses, d_logits;  // [n], [n, c]
+  at::Tensor losses, d_logits;  // [n], [n, c + drawn]
 };
 CandidateLosses candidate_losses(const at::Tensor& logits, const TeacherOutcomes& teacher,
                                  const KdParts& parts);

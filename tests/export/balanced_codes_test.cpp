@@ -81,7 +81,11 @@ TEST(BalancedCodes, OfOneBlockAreWhatOneWorksOutByHand) {
   model.blocks.resize(1);
   Linear linear;
   linear.weight = std::make_shared<BalancedWeight>(latent, raw, 2, /*half=*/true);
-  model.blocks[0].down.linears = {linear};
+  Block& block = model.blocks[0];
+  block.qkv.linears.resize(3);
+  block.output.linears.resize(1);
+  block.gate_up.linears.resize(2);
+  block.down.linears = {linear};
   const auto codes = balanced_codes(model);
   ASSERT_NE(codes, nullptr);
   ASSERT_EQ(codes->weights.size(), 1u);

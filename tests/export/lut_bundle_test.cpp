@@ -91,7 +91,9 @@ TEST_F(LutBundle, LeavesTheModelItWasMadeOfAsItWas) {
   bundle_of(source);
   visit_linears(source.model, [&](const std::string& name, Linear& linear) {
     const auto* v2 = dynamic_cast<const LutV2Weight*>(linear.weight.get());
-    if (v2 != nullptr) EXPECT_FALSE(v2->parts().baked) << name;
+    if (v2 != nullptr) {
+      EXPECT_FALSE(v2->parts().baked) << name;
+    }
   });
 }
 

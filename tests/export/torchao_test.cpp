@@ -21,7 +21,7 @@ class TorchaoExport : public testing::Test {
     write_torchao(source, request);
   }
   at::Tensor part(const char* name) {
-    return test::written(directory, std::string(kUpProjection) + "._weight_" + name);
+    return test::written(directory, concat(kUpProjection, "._weight_", name));
   }
   at::Tensor stored() {
     const std::string wanted = concat(kUpProjection, ".weight");
@@ -87,7 +87,7 @@ TEST_F(TorchaoExport, CodesBeyondTheirBitsAreRefused) {
   write("int4wo", 64);
   std::vector<NamedTensor> tensors = read_tensors(directory / "out/model.safetensors");
   for (NamedTensor& each : tensors)
-    if (each.name == std::string(kUpProjection) + "._weight_qdata")
+    if (each.name == concat(kUpProjection, "._weight_qdata"))
       each.tensor = each.tensor.clone().fill_(8);
     else
       each.tensor = each.tensor.clone();

@@ -46,16 +46,15 @@ TEST(FourBitGridTest, ARecordIsAbsmaxThenNibbles) {
 TEST(FourBitGridTest, RowsAreThoseOfTheFile) {
   for (const char* name : {"nf4", "fp4"}) {
     const auto grid = make_grid(name, "qat_target");
-    const auto code =
-        name[0] == 'n' ? kernels::FourBitCode::nf4 : kernels::FourBitCode::fp4;
+    const auto code = name[0] == 'n' ? kernels::FourBitCode::nf4 : kernels::FourBitCode::fp4;
     const at::Tensor dense = at::randn({6, 192}) * 0.05;
     const Bnb4Parts parts = quantise_bnb4("w", dense, code, /*nested=*/false);
     for (int64_t row = 0; row < 6; ++row) {
       const float* values = dense.const_data_ptr<float>() + row * 192;
       Record record = encoded(*grid, values, 192);
       EXPECT_EQ(0, std::memcmp(record.data(), parts.scales.const_data_ptr<float>() + row * 3, 12));
-      EXPECT_EQ(0,
-                std::memcmp(record.data() + 12, parts.codes.const_data_ptr<uint8_t>() + row * 96, 96));
+      EXPECT_EQ(
+          0, std::memcmp(record.data() + 12, parts.codes.const_data_ptr<uint8_t>() + row * 96, 96));
       // Under the same scales the codes are the same.
       const Record before = record;
       grid->recode(values, 192, record.data());

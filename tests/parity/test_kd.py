@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -13,79 +12,23 @@ import models
 import peer_training as peer
 import peft
 import pytest
-import safetensors.torch
 import torch
 from conftest import ROOT
-from test_training import BASE, LORA, ROWS, assert_same_curve, steps_of, write_config, write_rows
-
-TEACHER, STUDENT = "qwen3-wide-heads", "llama"
-K, NEGATIVES, STEPS = 6, 4, 20
-SETTINGS = {key: value for key, value in BASE.items() if key not in ("output_dir",)} | {
-    "max_steps": STEPS, "kd_top_k": K, "kd_negatives": NEGATIVES, "kd_held_out": 0, "kd_shard_size": 5,
-    "kd_batch_size": 3, "kd_temperature": 2.0}
-WRITING = {"kd_top_k", "kd_negatives", "kd_held_out", "kd_shard_size", "kd_batch_size", "kd_teacher"}
-
-
-class Distilling:
-    def __init__(self, trainer, data, folder, model_folder):
-        self.trainer, self.folder = trainer, folder
-        self.teacher, self.student = model_folder(TEACHER), model_folder(STUDENT)
-        self.settings = SETTINGS | {"dataset_dir": str(data), "kd_teacher": str(self.teacher),
-                                    "model_name_or_path": str(self.student), "kd_cache": str(folder / "cache"),
-                                    "infer_dtype": "float32"}
-        self.count = 0
-
-    def config(self, **settings):
-        self.count += 1
-        settings = self.settings | {"output_dir": str(self.folder / f"run{self.count}")} | settings
-        settings = {key: value for key, value in settings.items() if value is not None}
-        return write_config(self.folder / f"run{self.count}.yaml", settings), settings
-
-    def cache(self, **settings):
-        config, settings = self.config(**settings)
-        self.trainer.run("kd-cache", "--config", config, "--json")
-        return settings["kd_cache"]
-
-    def train(self, **settings):
-        config, settings = self.config(**settings)
-        self.trainer.run("--config", config)
-        output = self.folder / f"run{self.count}"
-        lines = (output / "trainer_log.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines], settings
-
-    def rows(self):
-        config, _ = self.config(kd_cache=None)
-        text = config.read_text().splitlines()
-        config.write_text("\n".join(line for line in text if not line.startswith("kd_")) + "\n")
-        examples = self.trainer.json("inspect", "--config", config, "--examples", ROWS)
-        return [(example["input_ids"], example["labels"]) for example in examples]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_rows(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture
-def distilling(trainer, data, tmp_path, model_folder):
-    return Distilling(trainer, data, tmp_path, model_folder)
-
-
-def read_cache(folder):
-    folder = os.fspath(folder)
-    shards = sorted(name for name in os.listdir(folder) if name.startswith("shard-"))
-    parts = [safetensors.torch.load_file(f"{folder}/{name}") for name in shards]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def labelled(ids, labels):
-    return [i for i in range(len(ids) - 1) if labels[i + 1] != -100]
-
-
-@torch.no_grad()
-def teacher_logits(folder, rows):
-    model = models.load_reference(folder, torch.float32).eval()
-    return [model(input_ids=torch.tensor([ids])).logits[0].float()[labelled(ids, labels)] for ids, labels in rows]
+from distilling import (  # noqa: F401
+    FULL,
+    K,
+    NEGATIVES,
+    SETTINGS,
+    STEPS,
+    TEACHER,
+    WRITING,
+    data,
+    distilling,
+    labelled,
+    read_cache,
+    teacher_logits,
+)
+from test_training import LORA, assert_same_curve, steps_of
 
 
 def test_a_cache_holds_what_the_teacher_thinks(distilling):
@@ -177,7 +120,6 @@ def peer_curve(rows, cache, settings, adapter=None):
     return records, model.eval(), pieces
 
 
-FULL = {"finetuning_type": "full", "learning_rate": 1e-4}
 FORMS = {
     "exact": {"kd_loss": "exact"},
     "exact-temperature-1": {"kd_loss": "exact", "kd_temperature": 1.0, "kd_ce_weight": 0.5},
@@ -298,64 +240,6 @@ def test_the_plan_counts_the_teachers_guesses_and_the_anchors(distilling):
     anchored = memory(kd_anchor="start", **{key: None for key in SETTINGS if key.startswith("kd_")})
     assert anchored["memory"]["teacher"] > taught["memory"]["teacher"]
     assert taught["memory"]["total"] == plain["memory"]["total"] + taught["memory"]["teacher"]
-
-
-def documents_of(cache):
-    """Tokens of every document of documents.rows, and whether each has a label."""
-    data = open(os.path.join(cache, "documents.rows"), "rb").read()
-    tokens, examples = struct.unpack_from("<QQ", data, len(data) - 136 + 16)
-    words = struct.unpack_from(f"<{tokens}I", data)
-    ends = struct.unpack_from(f"<{examples}Q", data, (4 * tokens + 7) // 8 * 8)
-    pieces = [words[begin:end] for begin, end in zip((0, *ends), ends)]
-    return [([word & 0x3fffffff for word in piece], [word >> 31 == 1 for word in piece]) for piece in pieces]
-
-
-GENERATING = {"kd_generate": True, "max_new_tokens": 12}
-
-
-def test_the_teacher_writes_the_answers_transformers_writes(distilling):
-    cache = distilling.cache(**GENERATING, do_sample=False)
-    model = models.load_reference(distilling.teacher, torch.float32).eval()
-    for (ids, trained), (data_ids, data_labels) in zip(documents_of(cache), distilling.rows()):
-        asked = trained.index(True)
-        assert ids[:asked] == data_ids[:asked] and data_labels[asked] != -100 and all(trained[asked:])
-        wanted = model.generate(torch.tensor([ids[:asked]]), do_sample=False, max_new_tokens=min(12, 96 - asked),
-                                eos_token_id=ids[-1] if len(ids) - asked < min(12, 96 - asked) else None)
-        assert ids[asked:] == wanted[0, asked:].tolist()
-    expected = torch.cat(teacher_logits(distilling.teacher, [
-        (ids, [i if t else -100 for i, t in zip(ids, trained)]) for ids, trained in documents_of(cache)]))
-    best = expected.double().log_softmax(1).topk(K, 1).values
-    assert (read_cache(cache)["top_log_probs"] - best).abs().max() < 1e-4
-
-
-def test_answers_of_killed_processes_are_those_of_one(distilling):
-    settings = GENERATING | {"kd_shard_size": 3, "max_new_tokens": 40}
-    whole = distilling.cache(**settings)
-    target = distilling.folder / "answered"
-    config, _ = distilling.config(**settings, kd_cache=str(target), kd_batch_size=5)
-    command, draw = [distilling.trainer.path, "kd-cache", "--config", str(config)], random.Random(5)
-    for _ in range(4):
-        workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
-        time.sleep(draw.uniform(0.4, 1.6))
-        for worker in workers:
-            worker.send_signal(signal.SIGKILL)
-            worker.wait()
-    subprocess.run(command, check=True, capture_output=True)
-    subprocess.run(command, check=True, capture_output=True)  # it is there: nothing is answered again
-    for name in os.listdir(whole):
-        if name != "MANIFEST.json":
-            assert (target / name).read_bytes() == open(f"{whole}/{name}", "rb").read(), name
-    assert not [name for name in os.listdir(target) if "answers" in name]
-
-
-def test_a_run_learns_from_the_teachers_own_answers(distilling):
-    distilling.cache(**GENERATING, kd_held_out=0.2)
-    log, _ = distilling.train(**FULL | {"dataset": None, "learning_rate": 1e-3}, **{key: None for key in WRITING})
-    losses = [record["loss"] for record in log if "loss" in record]
-    assert losses[-1] < losses[0]
-    config, _ = distilling.config(**FULL | {key: None for key in WRITING})
-    done = distilling.trainer.run("--config", config, succeed=False)
-    assert done.returncode == 78 and "kd_generate" in done.stderr, done.stderr
 
 
 def test_evaluation_tells_divergence_perplexity_and_agreement(distilling):

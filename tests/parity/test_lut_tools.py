@@ -5,7 +5,7 @@ import json
 import pytest
 import safetensors.torch
 import torch
-from test_kd import Distilling, FULL, WRITING, data, distilling  # noqa: F401 (fixtures)
+from distilling import FULL, WRITING, Distilling, data, distilling  # noqa: F401 (fixtures)
 
 BASE = "qwen3-blocks"
 Q4 = ["--lut_mlp_bits", "4", "--lut_mlp_rank", "4", "--lut_attention_bits", "4", "--lut_attention_rank", "4"]

@@ -420,8 +420,11 @@ def convert(options):
     model_config = json.loads((base / "config.json").read_text())
     if "quantization_config" in model_config:
         refuse(base, ": is quantised itself; give the model the checkpoint was made from")
-    model_config["quantization_config"] = {"quant_method": "isogrid_lut", "version": FORMAT_VERSION,
-                                           "half": not options.float32_factors, "layers": settings}
+    # Rounded to float16 the one scale of balanced levels could move a code; v2 hardly feels it.
+    forms = {layer["parameters"] for layer in settings.values()}
+    rounds = not options.float32_factors and "v2" in forms and "balanced" not in forms
+    model_config["quantization_config"] = {"quant_method": "isogrid_lut", "version": FORMAT_VERSION, "half": rounds,
+                                           "layers": settings}
     target.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()},
                                 target / "model.safetensors", metadata={"format": "pt"})

@@ -1,4 +1,4 @@
-"""Checkpoints of the Anemll QAT project, written here as its trainers write them, become folders that serve the same weights."""
+"""Checkpoints of the Anemll QAT project, written here as its trainers write them, serve the same weights as folders."""
 
 import json
 import os
@@ -133,7 +133,21 @@ def test_all_generations_side_by_side(trainer, tmp_path, checkpoint):
         makers[i % 3](name)
     said = run_import(tmp_path, checkpoint, wrap="model")
     assert "v1, 4 bits, rank 2" in said and "balanced, 2 bits" in said
+    expect_served(trainer, tmp_path, checkpoint, allowed=1.5e-3)  # beside balanced levels v2 serves float32 factors
+
+
+def test_the_first_generation_alone_keeps_its_scale(trainer, tmp_path, checkpoint):
+    for i, name in enumerate(linears(checkpoint.state)):
+        checkpoint.balanced(name, bits=(2, 4)[i % 2], tell_bits=i % 2 == 0)
+    assert "--bits" in run_import(tmp_path, checkpoint, succeed=False)
+    run_import(tmp_path, checkpoint, "--bits", "4")
     expect_served(trainer, tmp_path, checkpoint)
+
+
+def test_generations_side_by_side_generate(trainer, tmp_path, checkpoint):
+    for i, name in enumerate(linears(checkpoint.state)):
+        (checkpoint.v1, checkpoint.v2)[i % 2](name)
+    run_import(tmp_path, checkpoint)
     answer = trainer.run("generate", "--model_name_or_path", tmp_path / "out", "--prompt", "a", "--max_new_tokens", "3")
     assert answer.returncode == 0
 

@@ -36,6 +36,16 @@ target_compile_definitions(isogrid_torch INTERFACE
   _GLIBCXX_USE_CXX11_ABI=1 AT_PER_OPERATOR_HEADERS USE_C10D_GLOO)
 target_link_libraries(isogrid_torch INTERFACE
   ${ISOGRID_LIBTORCH}/lib/libtorch_cpu.so ${ISOGRID_LIBTORCH}/lib/libc10.so)
+# at::parallel_for is a header's: without OpenMP it would run our bodies on one thread, beside LibTorch's
+# own idle ones. The runtime must be the very one LibTorch uses.
+target_compile_options(isogrid_torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+file(GLOB openmp_runtime ${ISOGRID_LIBTORCH}/lib/libgomp*.so* ${ISOGRID_LIBTORCH}/../torch.libs/libgomp*.so*)
+if(openmp_runtime)
+  list(GET openmp_runtime 0 openmp_runtime)
+  target_link_libraries(isogrid_torch INTERFACE ${openmp_runtime})
+else()
+  target_link_options(isogrid_torch INTERFACE -fopenmp)
+endif()
 # The unresolved symbols are CUDA's, named by libtorch_cpu's profiler and never called without a GPU.
 target_link_options(isogrid_torch INTERFACE
   -Wl,--unresolved-symbols=ignore-in-shared-libs -Wl,-rpath,${ISOGRID_LIBTORCH}/lib)

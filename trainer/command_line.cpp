@@ -233,8 +233,26 @@ CommandLine parse_command_line(const std::vector<std::string>& words) {
   return line;
 }
 
+namespace {
+
+/// Layers that are made without a training know no way of training; a file may still name one.
+void leave_training_out(CommandLine& line) {
+  const Groups& reads = line.command->reads;
+  if (!reads.has(Group::lut) || reads.has(Group::saving)) return;
+  bool makes_tables = false;
+  for (const Override& each : line.overrides) {
+    makes_tables |= each.key.starts_with("lut_");
+    if (each.key == "finetuning_type") return;
+  }
+  if (makes_tables)
+    line.overrides.push_back({"finetuning_type", "full", std::string(line.command->name)});
+}
+
+}  // namespace
+
 Invocation make_invocation(CommandLine line) {
   Invocation invocation;
+  leave_training_out(line);
   invocation.command = line.command;
   invocation.options = std::move(line.options);
   invocation.positional = std::move(line.operands);

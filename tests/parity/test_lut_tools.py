@@ -30,11 +30,12 @@ def unpacked(packed, bits, columns):
 
 
 def served(tensors, name, layer):
-    """Directions of length one, factors rounded to float16 where they are used; baked ones as they are."""
-    a, b, g = (tensors[f"{name}.{part}"].double() for part in ("scale_A", "scale_B", "rank_magnitude"))
+    """Directions of length one, factors rounded to float16 where they are used; baked ones as they are. Lengths are taken
+    in float32, as where they serve: in more digits, a factor halfway between two of float16 would go to the other one."""
+    a, b, g = (tensors[f"{name}.{part}"].float() for part in ("scale_A", "scale_B", "rank_magnitude"))
     if not layer["baked"]:
-        a, b = a / a.norm(dim=0) * g, b / b.norm(dim=1, keepdim=True)
-    a, b, table = (x.float().half().double() for x in (a, b, tensors[f"{name}.lut"]))
+        a, b = a / a.norm(dim=0) * g.half().float(), b / b.norm(dim=1, keepdim=True)
+    a, b, table = (x.half().double() for x in (a, b, tensors[f"{name}.lut"].float()))
     return table[unpacked(tensors[f"{name}.codes"], layer["bits"], b.shape[1])] * (a @ b)
 
 

@@ -76,8 +76,8 @@ def main():
         start = time.monotonic()
         run("export", "--model_name_or_path", arguments.model, "--export_dir", scratch / name, "--export_formats", kind,
             "--export_quantization_dataset", scratch / "calibration.jsonl", "--export_quantization_nsamples", arguments.rows,
-            "--export_quantization_maxlen", 512, *words)
-        measure(name, next((scratch / name).iterdir()), time.monotonic() - start)
+            "--export_quantization_maxlen", 512, "--export_report", "false", *words)
+        measure(name, next(path for path in (scratch / name).iterdir() if path.is_dir()), time.monotonic() - start)
         shutil.rmtree(scratch / name)
 
     measure("as stored", arguments.model)

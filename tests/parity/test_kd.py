@@ -72,7 +72,7 @@ def divergence(form, t, student, cache):
 
 def loss_of_row(settings, student, labels, cache, hard):
     """Every form, as docs/distillation.md has it."""
-    form, t = settings["kd_loss"], settings["kd_temperature"]
+    form, t = settings.get("kd_loss", "exact"), settings["kd_temperature"]
     kl, ids = divergence(form, t, student, cache)
     full = student.log_softmax(1)
     first, count = full.gather(1, ids[:, :1]).squeeze(1), len(labels)

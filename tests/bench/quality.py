@@ -191,7 +191,7 @@ class Bench:
                 more_words = [word for key, value in more.items() for word in (f"--{key}", str(value))]
                 more_words = [str(self.imatrix) if word == "IMPORTANCE" else word for word in more_words]
                 calibration = ["--export_quantization_dataset", self.folder / "train.jsonl",
-                               "--export_quantization_maxlen", CONTEXT] if not form.startswith("gguf") else []
+                               "--export_quantization_maxlen", CONTEXT, "--export_quantization_nsamples", 32] if not form.startswith("gguf") else []
                 self.run("export", "--model_name_or_path", self.model, "--export_dir", folder, "--export_formats", form,
                          "--export_report", "false", *more_words, *calibration)
                 model = self.with_our_tokenizer(only(folder))

@@ -188,12 +188,13 @@ class Bench:
             shutil.rmtree(folder, ignore_errors=True)
             if form:
                 self.say(f"rounding {name}")
-                more_words = [word for key, value in more.items() for word in (f"--{key}", str(value))]
-                more_words = [str(self.imatrix) if word == "IMPORTANCE" else word for word in more_words]
-                calibration = ["--export_quantization_dataset", self.folder / "train.jsonl",
-                               "--export_quantization_maxlen", CONTEXT] if not form.startswith("gguf") else []
+                if form.startswith("gguf"):
+                    more = {key: self.imatrix if value == "IMPORTANCE" else value for key, value in more.items()}
+                else:
+                    more = more | {"export_quantization_dataset": self.folder / "train.jsonl",
+                                   "export_quantization_maxlen": CONTEXT, "export_quantization_nsamples": 32}
                 self.run("export", "--model_name_or_path", self.model, "--export_dir", folder, "--export_formats", form,
-                         "--export_report", "false", *more_words, *calibration)
+                         "--export_report", "false", *(word for key, value in more.items() for word in (f"--{key}", value)))
                 model = self.with_our_tokenizer(only(folder))
             else:
                 model = self.train(f"start of {name}", {**case.training, **more, "max_steps": 1, "learning_rate": 1e-12,
@@ -349,6 +350,10 @@ def main():
             afterwards = [row[how] for how, _, _ in case.afterwards]
             rounded = afterwards and [afterwards[0], min(afterwards, key=lambda figures: figures["perplexity"])]
             print(line(f"{case.name}, trained" if rounded else case.name, row["trained"], plain, rounded), flush=True)
+            if "export" in row["trained"]:
+                export = row["trained"]["export"]
+                print(f"  its {case.carried_by} file, decoded, beside our forward pass: same top {100 * export['same_top']:.1f} %, "
+                      f"{'the same bits' if export['same_bits'] else 'other bits'}", flush=True)
         except Refused as why:
             row["left_out"] = str(why)
             print(f"{case.name:44}left out: {why}", flush=True)
